@@ -1,0 +1,1 @@
+"""Configuration: ``schema`` says what may stand in a file, ``load`` reads it."""

@@ -1,0 +1,374 @@
+"""Reads configuration files into a :class:`~rolecall.config.schema.Stack`.
+
+Precedence, lowest first: packaged ``models.yaml``, the user's ``models.yaml``, the stack file,
+environment (``ROLECALL_SETTINGS__TURN__DEADLINE_S=60``), overrides from the command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rolecall.config.schema import (
+    BUILT_IN_ROLES,
+    ConfigFile,
+    ModelRole,
+    ModelSpec,
+    Role,
+    RoleHints,
+    Settings,
+    Stack,
+)
+from rolecall.errors import ConfigError
+from rolecall.home import home
+
+PACKAGED = Path(__file__).resolve().parent
+_ENV_PREFIX = "ROLECALL_SETTINGS__"
+_MAX_FILE_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A parsed file with the line of every key, for messages."""
+
+    path: Path
+    data: dict[str, Any]
+    node: yaml.Node | None
+
+
+def load_stack(
+    stack: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> Stack:
+    """Load a stack by name or file; without one, the active stack.
+
+    Args:
+        stack: a name (``embedded``) or a path to a YAML file. ``None`` takes ``ROLECALL_STACK``,
+            then what ``models.yaml`` names.
+        overrides: settings by dotted key, such as ``{"turn.deadline_s": 60}``; they win.
+
+    Raises:
+        ConfigError: naming file, line and key, and what was expected.
+    """
+    layers = [_parse(PACKAGED / "models.yaml")]
+    user = _user_models_yaml()
+    if user is not None:
+        layers.append(_parse(user))
+    chosen = stack if stack is not None else os.environ.get("ROLECALL_STACK")
+    if chosen is None:
+        named = next((d.data["stack"] for d in reversed(layers) if d.data.get("stack")), None)
+        inline = layers[-1] if layers[-1].data.get("models") else None
+        if inline is None:
+            layers.append(_parse(find_stack(str(named))))
+    else:
+        layers = [_without_models(layer) for layer in layers]
+        layers.append(_parse(find_stack(chosen)))
+    files = [_validate(layer) for layer in layers]
+    return _assemble(layers, files, overrides or {})
+
+
+def stack_files() -> dict[str, Path]:
+    """Every stack that has a name, with its file; a user's own hides a packaged one."""
+    found: dict[str, Path] = {}
+    for folder in _config_folders():
+        for path in sorted((folder / "stacks").glob("*.y*ml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def find_stack(stack: str | Path) -> Path:
+    """The file of a stack given by name or path.
+
+    Raises:
+        ConfigError: listing the names there are.
+    """
+    text = str(stack)
+    if text.endswith((".yaml", ".yml")) or os.sep in text:
+        path = Path(text).expanduser().resolve()
+        if not path.is_file():
+            raise ConfigError(f"stack file {path} does not exist")
+        return path
+    files = stack_files()
+    if text in files:
+        return files[text]
+    near = difflib.get_close_matches(text, files, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise ConfigError(
+        f"there is no stack named {text!r}.{hint} Stacks: {', '.join(sorted(files))}. "
+        "A file works too: --stack ./my-stack.yaml"
+    )
+
+
+def _config_folders() -> list[Path]:
+    given = os.environ.get("ROLECALL_CONFIG")
+    folders = []
+    if given:
+        path = Path(given).expanduser().resolve()
+        folders.append(path if path.is_dir() else path.parent)
+    return [*folders, home() / "config", PACKAGED]
+
+
+def _user_models_yaml() -> Path | None:
+    given = os.environ.get("ROLECALL_CONFIG")
+    if given:
+        path = Path(given).expanduser().resolve()
+        if path.is_dir():
+            path = path / "models.yaml"
+        if not path.is_file():
+            raise ConfigError(f"ROLECALL_CONFIG names {path}, which does not exist")
+        return path
+    path = home() / "config" / "models.yaml"
+    return path if path.is_file() else None
+
+
+def _without_models(document: _Document) -> _Document:
+    data = {key: value for key, value in document.data.items() if key not in {"stack", "models"}}
+    return _Document(document.path, data, document.node)
+
+
+# --- one file -----------------------------------------------------------------------------------
+
+
+def _parse(path: Path) -> _Document:
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise ConfigError(f"{path} is larger than {_MAX_FILE_BYTES:,} bytes: not a stack file?")
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigError(f"{where}: not valid YAML: {problem}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested too deeply") from error
+    if data is None:
+        raise ConfigError(f"{path} is empty: expected models: with a router (see stack show)")
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}:1: expected keys such as models:, found {type(data).__name__}")
+    _refuse_duplicates(path, node)
+    return _Document(path, data, node)
+
+
+def _refuse_duplicates(path: Path, node: yaml.Node | None) -> None:
+    seen_nodes: set[int] = set()
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if current is None or id(current) in seen_nodes:
+            continue
+        seen_nodes.add(id(current))
+        if isinstance(current, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in current.value:
+                if key.value in seen and key.value != "<<":
+                    line = key.start_mark.line + 1
+                    raise ConfigError(f"{path}:{line}: {key.value} stands here twice")
+                seen.add(str(key.value))
+                stack.append(value)
+        elif isinstance(current, yaml.SequenceNode):
+            stack.extend(current.value)
+
+
+def _validate(document: _Document) -> ConfigFile:
+    try:
+        return ConfigFile.model_validate(document.data)
+    except ValidationError as error:
+        raise ConfigError(_explain(document, error)) from error
+
+
+def _explain(document: _Document, error: ValidationError) -> str:
+    return "\n".join(_explain_one(document, cast("dict[str, Any]", e)) for e in error.errors()[:5])
+
+
+def _explain_one(document: _Document, problem: dict[str, Any]) -> str:
+    location = [part for part in problem["loc"] if part not in _UNION_TAGS]
+    keys = [part for part in location if isinstance(part, str)]
+    line = _line_of(document.node, location)
+    where = f"{document.path}:{line}" if line else str(document.path)
+    dotted = ".".join(str(part) for part in location) or "file"
+    if problem["type"] == "extra_forbidden":
+        valid = _valid_keys(keys[:-1])
+        near = difflib.get_close_matches(str(location[-1]), valid, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return f"{where}: {dotted}: unknown key.{hint} Expected one of: {', '.join(valid)}"
+    if problem["type"] == "missing":
+        return f"{where}: {dotted}: this key is required"
+    message = problem["msg"].removeprefix("Value error, ")
+    value = problem["input"]
+    found = f", found {value!r}" if isinstance(value, str | int | float | bool | None) else ""
+    if message.startswith("Input should be"):
+        message = message.replace("Input should be", "expected")
+    return f"{where}: {dotted}: {message}{found}"
+
+
+# pydantic adds the member of a union to an error's location; a reader has no such key
+_UNION_TAGS = frozenset({"literal['all']", "list[str]", "constrained-float", "float", "int"})
+
+
+def _line_of(node: yaml.Node | None, location: list[Any]) -> int | None:
+    line = None
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, node = key.start_mark.line + 1, value
+                    break
+            else:
+                return line or node.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            if part >= len(node.value):
+                return line
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        elif part == 0:
+            continue  # a single model spec stands where a list may stand
+        else:
+            return line
+    return line
+
+
+def _valid_keys(path: list[str]) -> list[str]:
+    model: type[BaseModel] = ConfigFile
+    for index, key in enumerate(path):
+        if index == 1 and path[0] in {"models", "roles"}:
+            model = ModelSpec if path[0] == "models" else RoleHints
+            continue
+        field = model.model_fields.get(key)
+        annotation = field.annotation if field else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return sorted(model.model_fields)
+
+
+# --- all layers together ------------------------------------------------------------------------
+
+
+def _assemble(
+    layers: list[_Document], files: list[ConfigFile], overrides: Mapping[str, Any]
+) -> Stack:
+    document, file = layers[-1], files[-1]
+    models = file.models
+    if ModelRole.ROUTER not in models:
+        raise ConfigError(
+            f"{document.path}: models.router is missing: the router role decides who answers. "
+            "Only id and endpoint are required."
+        )
+    settings = _settings(layers, overrides)
+    roles = _roles(layers, files, models)
+    fixed = settings.routing.role
+    if fixed is not None and fixed not in roles:
+        raise ConfigError(
+            f"settings.routing.role names {fixed!r}; this stack has {', '.join(roles)}"
+        )
+    return Stack(
+        name=document.path.stem,
+        source=document.path,
+        description=file.description,
+        models=dict(models),
+        roles=roles,
+        settings=settings,
+    )
+
+
+def _settings(layers: list[_Document], overrides: Mapping[str, Any]) -> Settings:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer.data.get("settings") or {})
+    for name, key, value in _environment():
+        merged = _override(merged, key, value, source=f"environment variable {name}")
+    for key, value in overrides.items():
+        merged = _override(merged, key.split("."), value, source=f"override {key}")
+    return Settings.model_validate(merged)
+
+
+def _environment() -> Iterable[tuple[str, list[str], Any]]:
+    for name, text in sorted(os.environ.items()):
+        if name.startswith(_ENV_PREFIX):
+            try:
+                value = yaml.safe_load(text)
+            except yaml.YAMLError:
+                value = text
+            yield name, name.removeprefix(_ENV_PREFIX).lower().split("__"), value
+
+
+def _override(merged: dict[str, Any], key: list[str], value: Any, source: str) -> dict[str, Any]:
+    nested: Any = value
+    for part in reversed(key):
+        nested = {part: nested}
+    merged = _merge(merged, nested)
+    try:
+        Settings.model_validate(merged)
+    except ValidationError as error:
+        document = _Document(Path(source), {}, None)
+        raise ConfigError(_explain_one(document, _first_below_settings(error))) from error
+    return merged
+
+
+def _first_below_settings(error: ValidationError) -> dict[str, Any]:
+    problem = dict(error.errors()[0])
+    problem["loc"] = ("settings", *cast("tuple[Any, ...]", problem["loc"]))
+    return problem
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = (
+            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
+    return merged
+
+
+def _roles(
+    layers: list[_Document], files: list[ConfigFile], models: Mapping[str, list[ModelSpec]]
+) -> dict[str, Role]:
+    """Roles that have a model: the built-in ones, and others that have a prompt file."""
+    roles: dict[str, Role] = {}
+    for name in [*BUILT_IN_ROLES, *(n for n in models if n not in BUILT_IN_ROLES)]:
+        if name not in models:
+            continue
+        prompt, description, examples = None, "", tuple[str, ...]()
+        for layer, file in zip(layers, files, strict=True):
+            hints = file.roles.get(name)
+            if hints is None:
+                continue
+            if hints.prompt is not None:
+                prompt = _read_prompt(layer, name, hints.prompt)
+            description = hints.description or description
+            examples = tuple(hints.examples) or examples
+        if prompt is not None:
+            roles[name] = Role(name, prompt, description, examples)
+    return roles
+
+
+def _read_prompt(layer: _Document, role: str, prompt: str) -> str:
+    folders = [layer.path.parent, layer.path.parent.parent, *_config_folders()]
+    for folder in folders:
+        path = (folder / Path(prompt).expanduser()).resolve()
+        if path.is_file():
+            try:
+                text = path.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"cannot read the prompt {path}: {error}") from error
+            if not text:
+                raise ConfigError(f"the prompt {path} of role {role} is empty")
+            return text
+    line = _line_of(layer.node, ["roles", role, "prompt"])
+    raise ConfigError(
+        f"{layer.path}:{line}: roles.{role}.prompt: {prompt} does not exist. "
+        f"Looked in: {', '.join(dict.fromkeys(str(folder) for folder in folders))}"
+    )

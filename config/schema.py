@@ -1,0 +1,243 @@
+"""What may stand in a configuration file: pydantic models, unknown keys refused.
+
+Units: ``*_s`` are seconds, ``*_tokens`` and ``context_length`` are tokens, ``*_chars`` characters.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import regex
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+EMBEDDED = "embedded"
+RESERVED_ROLES = frozenset({"init", "answer", "tool_runner", "synthesis"})
+BUILT_IN_ROLES = ("router", "reasoning", "coding")
+_ROLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+Api = Literal["auto", "responses", "chat_completions", "ollama"]
+
+
+class ModelRole(StrEnum):
+    """The built-in roles. A stack may add its own; those are addressed by plain strings."""
+
+    ROUTER = "router"
+    REASONING = "reasoning"
+    CODING = "coding"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Sampling(_Strict):
+    """How tokens are drawn. A key that is left out is left to the runner."""
+
+    temperature: Annotated[float, Field(ge=0, le=5)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_tokens: PositiveInt | None = None
+    seed: int | None = None
+    stop: list[str] | None = None
+
+
+class ModelSpec(_Strict):
+    """One model on one endpoint."""
+
+    id: Annotated[str, Field(min_length=1)]
+    endpoint: str
+    api: Api = "auto"
+    role: str | None = None
+    context_length: PositiveInt | None = None
+    quantization: str | None = None
+    max_concurrency: PositiveInt = 4
+    timeout_s: PositiveFloat = 60.0
+    deadline_s: PositiveFloat = 600.0
+    sampling: Sampling = Sampling()
+    tools: Literal["all"] | list[str] | None = None
+    allow_remote: bool = False
+    api_key_env: str | None = None
+
+    @field_validator("quantization", mode="before")
+    @classmethod
+    def _number_as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, int | float) else value
+
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint_is_a_url(cls, value: str) -> str:
+        if value == EMBEDDED:
+            return value
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError('expected "embedded" or a URL such as http://localhost:1234/v1')
+        try:
+            _ = parts.port
+        except ValueError as error:
+            raise ValueError(f"the port of {value} is not a number from 0 to 65535") from error
+        if parts.username or parts.password:
+            raise ValueError("a key does not belong in the URL: name its variable in api_key_env")
+        return value.rstrip("/")
+
+
+class RoleHints(_Strict):
+    """What a role is for: its prompt file, and what the router is told about it."""
+
+    prompt: str | None = None
+    description: str = ""
+    examples: list[str] = []
+
+
+class RoutingSettings(_Strict):
+    """How the router decides.
+
+    ``hybrid`` takes the cheapest way that is sure: a role fixed by the user, else the router
+    model. ``llm`` always asks the router model, ``fixed`` always takes ``role``.
+    """
+
+    strategy: Literal["hybrid", "llm", "fixed"] = "hybrid"
+    role: str | None = None
+    max_error: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+    @model_validator(mode="after")
+    def _fixed_needs_a_role(self) -> RoutingSettings:
+        if self.strategy == "fixed" and self.role is None:
+            raise ValueError("strategy fixed needs routing.role, such as role: reasoning")
+        return self
+
+
+class TurnSettings(_Strict):
+    """Bounds of one turn."""
+
+    deadline_s: PositiveFloat = 900.0
+    max_tool_rounds: Annotated[int, Field(ge=0, le=100)] = 8
+    tool_timeout_s: PositiveFloat = 60.0
+    max_input_chars: PositiveInt = 200_000
+    wait_for_thread_s: Annotated[float, Field(ge=0)] = 10.0
+
+
+class MemorySettings(_Strict):
+    """How much of a thread the models see, and how much of it can be stepped back into."""
+
+    window_tokens: Annotated[int, Field(ge=256)] = 4096
+    keep_steps_of_last_turns: PositiveInt = 20
+
+
+def _known_regex(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            regex.compile(value)
+        except regex.error as error:
+            raise ValueError(f"{value!r} is not a regular expression: {error}") from error
+    return value
+
+
+class FilterSettings(_Strict):
+    """What is blotted out of answers before anyone sees them."""
+
+    redact_secrets: bool = True
+    patterns: list[Annotated[str, BeforeValidator(_known_regex)]] = []
+
+
+class TelemetrySettings(_Strict):
+    """What a trace keeps. ``store_texts: false`` keeps lengths and timings only."""
+
+    otlp_endpoint: str | None = None
+    store_texts: bool = True
+
+
+class Settings(_Strict):
+    """Everything that is not a model or a role."""
+
+    routing: RoutingSettings = RoutingSettings()
+    turn: TurnSettings = TurnSettings()
+    memory: MemorySettings = MemorySettings()
+    filters: FilterSettings = FilterSettings()
+    workspace: str = "./"
+    tools_folder: str | None = None
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
+
+
+Candidates = Annotated[list[ModelSpec], BeforeValidator(_one_or_many), Field(min_length=1)]
+
+
+class ConfigFile(_Strict):
+    """One YAML file: ``models.yaml`` (names a stack, holds settings) or a stack file (models)."""
+
+    description: str = ""
+    stack: str | None = None
+    models: dict[str, Candidates] = {}
+    roles: dict[str, RoleHints] = {}
+    settings: Settings = Settings()
+
+    @field_validator("models", "roles")
+    @classmethod
+    def _role_names(cls, value: dict[str, object]) -> dict[str, object]:
+        for name in value:
+            if name in RESERVED_ROLES:
+                reserved = ", ".join(sorted(RESERVED_ROLES))
+                raise ValueError(f"{name!r} names a node and cannot be a role ({reserved})")
+            if not _ROLE_NAME.fullmatch(name):
+                raise ValueError(
+                    f"role {name!r}: expected lower-case letters, digits and _, such as legal"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _roles_agree(self) -> ConfigFile:
+        if self.stack is not None and self.models:
+            raise ValueError("expected either stack (a name) or models, not both")
+        for role, candidates in self.models.items():
+            for spec in candidates:
+                if spec.role is not None and spec.role != role:
+                    raise ValueError(f"models.{role}: its role says {spec.role!r}")
+        return self
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role as the graph sees it: its name, the text of its prompt, hints for the router."""
+
+    name: str
+    prompt: str
+    description: str
+    examples: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The name in the decision JSON: ``HANDLE`` for the router, else in capitals."""
+        return "HANDLE" if self.name == ModelRole.ROUTER else self.name.upper()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A loaded stack: candidates per role in order of preference, roles, settings."""
+
+    name: str
+    source: Path
+    description: str
+    models: dict[str, list[ModelSpec]]
+    roles: dict[str, Role]
+    settings: Settings
+
+    @property
+    def targets(self) -> list[Role]:
+        """The roles that the router may delegate to, in the stack's order."""
+        return [role for name, role in self.roles.items() if name != ModelRole.ROUTER]

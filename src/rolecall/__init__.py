@@ -1,0 +1,1 @@
+"""Rolecall calls local models by role."""

@@ -1,0 +1,123 @@
+"""Every exception that Rolecall raises on purpose.
+
+    RolecallError
+    ├── UsageError             wrong command line or argument        exit 2
+    │   ├── UnknownThread      no such thread
+    │   ├── UnknownRole        no such role in the stack
+    │   └── BadInput           the question cannot be accepted
+    ├── ConfigError            a YAML, prompt or tool file is wrong  exit 2
+    │   ├── UnknownModel       the endpoint does not have that id
+    │   └── RemoteEndpoint     the endpoint is not on this network
+    ├── NoModelReachable       every candidate for a role failed     exit 3
+    ├── ModelCallFailed        one attempt at one endpoint failed    exit 3
+    ├── RunnerFailed           the embedded runner cannot start      exit 3
+    │   └── NotEnoughMemory    the model does not fit
+    ├── DownloadFailed         weights could not be fetched          exit 3
+    ├── TurnFailed             saved, can be resumed                 exit 4
+    ├── StateError             state cannot be read or saved         exit 5
+    └── ThreadBusy             another turn holds the thread         exit 6
+
+A message says what happened, where (file and key, model and endpoint) and what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RolecallError(Exception):
+    """Base of the tree. ``exit_code`` is what the command line returns for it."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(RolecallError):
+    """The command line or an argument is wrong."""
+
+    exit_code = 2
+
+
+class UnknownThread(UsageError):
+    """No thread has that id."""
+
+
+class UnknownRole(UsageError):
+    """The stack has no such role."""
+
+
+class BadInput(UsageError):
+    """The question is empty, too long, or not text."""
+
+
+class ConfigError(RolecallError):
+    """A configuration file, prompt or user tool is missing or wrong."""
+
+    exit_code = 2
+
+
+class UnknownModel(ConfigError):
+    """The endpoint answers, but does not have the model id of the stack."""
+
+
+class RemoteEndpoint(ConfigError):
+    """The endpoint is outside loopback and private ranges, and the stack does not allow it."""
+
+
+class ModelCallFailed(RolecallError):
+    """One attempt at one endpoint failed.
+
+    Attributes:
+        retryable: whether the same request may work on another try or candidate.
+        status: the HTTP status, if there was one.
+        partial: the answer's text that had already arrived.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self, message: str, *, retryable: bool, status: int | None = None, partial: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.status = status
+        self.partial = partial
+
+
+class NoModelReachable(RolecallError):
+    """Every candidate for a role failed; the message lists each with its reason."""
+
+    exit_code = 3
+
+
+class RunnerFailed(RolecallError):
+    """The embedded runner cannot start or stopped while starting."""
+
+    exit_code = 3
+
+
+class NotEnoughMemory(RunnerFailed):
+    """The model does not fit into the memory that is free now."""
+
+
+class DownloadFailed(RolecallError):
+    """Weights could not be fetched or do not match their checksum."""
+
+    exit_code = 3
+
+
+class TurnFailed(RolecallError):
+    """A turn that was accepted did not finish. Its state is saved; ``rolecall resume`` goes on."""
+
+    exit_code = 4
+
+
+class StateError(RolecallError):
+    """A database or a folder of ``ROLECALL_HOME`` cannot be read or written."""
+
+    exit_code = 5
+
+
+class ThreadBusy(RolecallError):
+    """Another turn is running on this thread."""
+
+    exit_code = 6
