@@ -60,17 +60,21 @@ def load_stack(
     user = _user_models_yaml()
     if user is not None:
         layers.append(_parse(user))
-    chosen = stack if stack is not None else os.environ.get("ROLECALL_STACK")
-    if chosen is None:
-        named = next((d.data["stack"] for d in reversed(layers) if d.data.get("stack")), None)
-        inline = layers[-1] if layers[-1].data.get("models") else None
-        if inline is None:
-            layers.append(_parse(find_stack(str(named))))
-    else:
+    chosen = stack if stack is not None else os.environ.get("ROLECALL_STACK") or None
+    if chosen is not None:
         layers = [_without_models(layer) for layer in layers]
-        layers.append(_parse(find_stack(chosen)))
     files = [_validate(layer) for layer in layers]
+    if chosen is not None or not files[-1].models:
+        layers.append(_parse(find_stack(chosen) if chosen is not None else _active(layers, files)))
+        files.append(_validate(layers[-1]))
     return _assemble(layers, files, overrides or {})
+
+
+def _active(layers: list[_Document], files: list[ConfigFile]) -> Path:
+    """The stack that the last ``models.yaml`` with a ``stack`` names; files relative to it."""
+    pairs = zip(reversed(layers), reversed(files), strict=True)
+    layer, name = next((layer, file.stack) for layer, file in pairs if file.stack)
+    return find_stack(name, layer.path.parent)
 
 
 def stack_files() -> dict[str, Path]:
@@ -82,17 +86,17 @@ def stack_files() -> dict[str, Path]:
     return found
 
 
-def find_stack(stack: str | Path) -> Path:
-    """The file of a stack given by name or path.
+def find_stack(stack: str | Path, folder: Path = Path()) -> Path:
+    """The file of a stack given by name, or by path from a folder (the current one).
 
     Raises:
         ConfigError: listing the names there are.
     """
     text = str(stack)
-    if text.endswith((".yaml", ".yml")) or os.sep in text:
-        path = Path(text).expanduser().resolve()
-        if not path.is_file():
-            raise ConfigError(f"stack file {path} does not exist")
+    if _is_path(text):
+        path = _file(folder, text)
+        if path is None:
+            raise ConfigError(f"stack file {text} does not exist")
         return path
     files = stack_files()
     if text in files:
@@ -103,6 +107,19 @@ def find_stack(stack: str | Path) -> Path:
         f"there is no stack named {text!r}.{hint} Stacks: {', '.join(sorted(files))}. "
         "A file works too: --stack ./my-stack.yaml"
     )
+
+
+def _is_path(text: str) -> bool:
+    return text.endswith((".yaml", ".yml")) or os.sep in text
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    """The file of that name, if it stands there. Names that no file can have are none."""
+    try:
+        full = (folder / Path(name).expanduser()).resolve()
+        return full if full.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 def _config_folders() -> list[Path]:
@@ -152,6 +169,8 @@ def _parse(path: Path) -> _Document:
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error)
         raise ConfigError(f"{where}: not valid YAML: {problem}") from error
+    except ValueError as error:  # a date or number that looks like one and is none
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: nested too deeply") from error
     if data is None:
@@ -184,17 +203,30 @@ def _refuse_duplicates(path: Path, node: yaml.Node | None) -> None:
 
 def _validate(document: _Document) -> ConfigFile:
     try:
-        return ConfigFile.model_validate(document.data)
+        file = ConfigFile.model_validate(document.data)
     except ValidationError as error:
         raise ConfigError(_explain(document, error)) from error
+    for role, candidates in file.models.items():
+        for index, spec in enumerate(candidates):
+            if spec.role is not None and spec.role != role:
+                line = _line_of(
+                    document.node, _as_written(document.node, ("models", role, index, "role"))
+                )
+                raise ConfigError(
+                    f"{document.path}:{line}: models.{role}.role: expected {role!r}, "
+                    f"found {spec.role!r}"
+                )
+    return file
 
 
 def _explain(document: _Document, error: ValidationError) -> str:
-    return "\n".join(_explain_one(document, cast("dict[str, Any]", e)) for e in error.errors()[:5])
+    # A key misspelt is also a key missing: the first says more.
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    return "\n".join(_explain_one(document, cast("dict[str, Any]", one)) for one in problems[:5])
 
 
 def _explain_one(document: _Document, problem: dict[str, Any]) -> str:
-    location = [part for part in problem["loc"] if part not in _UNION_TAGS]
+    location = _as_written(document.node, problem["loc"])
     keys = [part for part in location if isinstance(part, str)]
     line = _line_of(document.node, location)
     where = f"{document.path}:{line}" if line else str(document.path)
@@ -208,14 +240,41 @@ def _explain_one(document: _Document, problem: dict[str, Any]) -> str:
         return f"{where}: {dotted}: this key is required"
     message = problem["msg"].removeprefix("Value error, ")
     value = problem["input"]
-    found = f", found {value!r}" if isinstance(value, str | int | float | bool | None) else ""
+    if problem["type"] == "invalid_key":
+        return f"{where}: {dotted}: a key must be text"
+    shown = isinstance(value, str | int | float | bool | None) and "in the URL" not in message
+    found = f", found {_short(value)}" if shown else ""
     if message.startswith("Input should be"):
         message = message.replace("Input should be", "expected")
     return f"{where}: {dotted}: {message}{found}"
 
 
-# pydantic adds the member of a union to an error's location; a reader has no such key
-_UNION_TAGS = frozenset({"literal['all']", "list[str]", "constrained-float", "float", "int"})
+# pydantic adds the member of a union, and which side of a mapping, to an error's location
+_TAGS = frozenset({"literal['all']", "list[str]", "[key]"})
+
+
+def _as_written(node: yaml.Node | None, location: tuple[Any, ...]) -> list[Any]:
+    """An error's location in the words of the file: without pydantic's own additions."""
+    parts = [part for part in location if part not in _TAGS]
+    if len(parts) > 2 and parts[0] == "models" and parts[2] == 0:
+        models = _below(node, "models")
+        if isinstance(_below(models, parts[1]), yaml.MappingNode):
+            del parts[2]  # a single model spec stands where a list may stand
+    return parts
+
+
+def _below(node: yaml.Node | None, key: Any) -> yaml.Node | None:
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    return next((value for name, value in node.value if name.value == str(key)), None)
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return "a very large number"
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _line_of(node: yaml.Node | None, location: list[Any]) -> int | None:
@@ -233,8 +292,6 @@ def _line_of(node: yaml.Node | None, location: list[Any]) -> int | None:
                 return line
             node = node.value[part]
             line = node.start_mark.line + 1
-        elif part == 0:
-            continue  # a single model spec stands where a list may stand
         else:
             return line
     return line
@@ -269,6 +326,10 @@ def _assemble(
     settings = _settings(layers, overrides)
     roles = _roles(layers, files, models)
     fixed = settings.routing.role
+    if fixed is None and settings.routing.strategy == "fixed":
+        raise ConfigError(
+            "settings.routing: strategy fixed needs a role, such as {strategy: fixed, role: coding}"
+        )
     if fixed is not None and fixed not in roles:
         raise ConfigError(
             f"settings.routing.role names {fixed!r}; this stack has {', '.join(roles)}"
@@ -289,8 +350,8 @@ def _settings(layers: list[_Document], overrides: Mapping[str, Any]) -> Settings
         merged = _merge(merged, layer.data.get("settings") or {})
     for name, key, value in _environment():
         merged = _override(merged, key, value, source=f"environment variable {name}")
-    for key, value in overrides.items():
-        merged = _override(merged, key.split("."), value, source=f"override {key}")
+    for dotted, value in overrides.items():
+        merged = _override(merged, dotted.split("."), value, source=f"override {dotted}")
     return Settings.model_validate(merged)
 
 
@@ -299,7 +360,7 @@ def _environment() -> Iterable[tuple[str, list[str], Any]]:
         if name.startswith(_ENV_PREFIX):
             try:
                 value = yaml.safe_load(text)
-            except yaml.YAMLError:
+            except (yaml.YAMLError, ValueError, RecursionError):
                 value = text
             yield name, name.removeprefix(_ENV_PREFIX).lower().split("__"), value
 
@@ -358,8 +419,8 @@ def _roles(
 def _read_prompt(layer: _Document, role: str, prompt: str) -> str:
     folders = [layer.path.parent, layer.path.parent.parent, *_config_folders()]
     for folder in folders:
-        path = (folder / Path(prompt).expanduser()).resolve()
-        if path.is_file():
+        path = _file(folder, prompt)
+        if path is not None:
             try:
                 text = path.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:

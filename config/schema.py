@@ -14,12 +14,11 @@ from urllib.parse import urlsplit
 
 import regex
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    PositiveFloat,
-    PositiveInt,
     field_validator,
     model_validator,
 )
@@ -40,8 +39,20 @@ class ModelRole(StrEnum):
     CODING = "coding"
 
 
+def _no_switch(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_no_switch), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(_no_switch), Field(gt=0)]
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class Sampling(_Strict):
@@ -49,7 +60,7 @@ class Sampling(_Strict):
 
     temperature: Annotated[float, Field(ge=0, le=5)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    max_tokens: PositiveInt | None = None
+    max_tokens: Count | None = None
     seed: int | None = None
     stop: list[str] | None = None
 
@@ -61,11 +72,11 @@ class ModelSpec(_Strict):
     endpoint: str
     api: Api = "auto"
     role: str | None = None
-    context_length: PositiveInt | None = None
+    context_length: Count | None = None
     quantization: str | None = None
-    max_concurrency: PositiveInt = 4
-    timeout_s: PositiveFloat = 60.0
-    deadline_s: PositiveFloat = 600.0
+    max_concurrency: Count = 4
+    timeout_s: Seconds = 60.0
+    deadline_s: Seconds = 600.0
     sampling: Sampling = Sampling()
     tools: Literal["all"] | list[str] | None = None
     allow_remote: bool = False
@@ -112,20 +123,14 @@ class RoutingSettings(_Strict):
     role: str | None = None
     max_error: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
-    @model_validator(mode="after")
-    def _fixed_needs_a_role(self) -> RoutingSettings:
-        if self.strategy == "fixed" and self.role is None:
-            raise ValueError("strategy fixed needs routing.role, such as role: reasoning")
-        return self
-
 
 class TurnSettings(_Strict):
     """Bounds of one turn."""
 
-    deadline_s: PositiveFloat = 900.0
+    deadline_s: Seconds = 900.0
     max_tool_rounds: Annotated[int, Field(ge=0, le=100)] = 8
-    tool_timeout_s: PositiveFloat = 60.0
-    max_input_chars: PositiveInt = 200_000
+    tool_timeout_s: Seconds = 60.0
+    max_input_chars: Count = 200_000
     wait_for_thread_s: Annotated[float, Field(ge=0)] = 10.0
 
 
@@ -133,14 +138,14 @@ class MemorySettings(_Strict):
     """How much of a thread the models see, and how much of it can be stepped back into."""
 
     window_tokens: Annotated[int, Field(ge=256)] = 4096
-    keep_steps_of_last_turns: PositiveInt = 20
+    keep_steps_of_last_turns: Count = 20
 
 
 def _known_regex(value: object) -> object:
     if isinstance(value, str):
         try:
             regex.compile(value)
-        except regex.error as error:
+        except (regex.error, OverflowError, RecursionError, ValueError) as error:
             raise ValueError(f"{value!r} is not a regular expression: {error}") from error
     return value
 
@@ -172,9 +177,23 @@ class Settings(_Strict):
 
 
 def _one_or_many(value: object) -> object:
-    return [value] if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return [value]
+    if not isinstance(value, list):
+        raise ValueError("expected a model (id: and endpoint:) or a list of models")
+    return value
 
 
+def _role_name(name: str) -> str:
+    if name in RESERVED_ROLES:
+        reserved = ", ".join(sorted(RESERVED_ROLES))
+        raise ValueError(f"{name!r} names a node and cannot be a role ({reserved})")
+    if not _ROLE_NAME.fullmatch(name):
+        raise ValueError("expected a role of lower-case letters, digits and _, such as legal")
+    return name
+
+
+RoleName = Annotated[str, AfterValidator(_role_name)]
 Candidates = Annotated[list[ModelSpec], BeforeValidator(_one_or_many), Field(min_length=1)]
 
 
@@ -183,31 +202,14 @@ class ConfigFile(_Strict):
 
     description: str = ""
     stack: str | None = None
-    models: dict[str, Candidates] = {}
-    roles: dict[str, RoleHints] = {}
+    models: dict[RoleName, Candidates] = {}
+    roles: dict[RoleName, RoleHints] = {}
     settings: Settings = Settings()
 
-    @field_validator("models", "roles")
-    @classmethod
-    def _role_names(cls, value: dict[str, object]) -> dict[str, object]:
-        for name in value:
-            if name in RESERVED_ROLES:
-                reserved = ", ".join(sorted(RESERVED_ROLES))
-                raise ValueError(f"{name!r} names a node and cannot be a role ({reserved})")
-            if not _ROLE_NAME.fullmatch(name):
-                raise ValueError(
-                    f"role {name!r}: expected lower-case letters, digits and _, such as legal"
-                )
-        return value
-
     @model_validator(mode="after")
-    def _roles_agree(self) -> ConfigFile:
+    def _names_or_holds(self) -> ConfigFile:
         if self.stack is not None and self.models:
             raise ValueError("expected either stack (a name) or models, not both")
-        for role, candidates in self.models.items():
-            for spec in candidates:
-                if spec.role is not None and spec.role != role:
-                    raise ValueError(f"models.{role}: its role says {spec.role!r}")
         return self
 
 

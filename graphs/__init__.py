@@ -1,0 +1,1 @@
+"""The flows: ``state`` is what a run carries, ``assistant`` is the graph."""

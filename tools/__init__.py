@@ -1,0 +1,1 @@
+"""What a specialist may call: one tool per file, and their registry."""

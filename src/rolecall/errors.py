@@ -22,13 +22,20 @@ A message says what happened, where (file and key, model and endpoint) and what 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from rolecall.reply import Reply
 
 
 class RolecallError(Exception):
-    """Base of the tree. ``exit_code`` is what the command line returns for it."""
+    """Base of the tree. ``exit_code`` is what the command line returns for it.
+
+    ``reply`` is what a turn had brought so far, when the error ended one.
+    """
 
     exit_code: ClassVar[int] = 1
+    reply: Reply | None = None
 
 
 class UsageError(RolecallError):

@@ -1,0 +1,1 @@
+"""The command line. ``main`` holds the commands; each module beside it one noun."""

@@ -1,0 +1,1 @@
+"""Routing: who answers. Strategies share one interface and produce one decision JSON."""

@@ -1,0 +1,1 @@
+"""Threads: the conversations, saved at every step, resumable, searchable."""

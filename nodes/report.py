@@ -1,0 +1,87 @@
+"""How nodes tell the world what happens: an event on the run's stream, a row in telemetry."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_stream_writer
+
+from rolecall.graphs.state import TurnInfo
+from rolecall.models.calls import CallRecord
+from rolecall.routing.decision import Routed
+from rolecall.telemetry.recorder import Recorder
+
+
+def run_ids(config: RunnableConfig, turn: TurnInfo | None = None) -> tuple[str | None, str | None]:
+    """``(turn_id, trace_id)`` of this run: the run's config first, so that a fork gets its own."""
+    configurable = config.get("configurable") or {}
+    turn_id, trace_id = configurable.get("turn_id"), configurable.get("trace_id")
+    if turn is not None:
+        turn_id, trace_id = turn_id or turn["turn_id"], trace_id or turn["trace_id"]
+    return turn_id, trace_id
+
+
+class Report:
+    """One node's reports within one turn."""
+
+    def __init__(self, recorder: Recorder, config: RunnableConfig, turn: TurnInfo, node: str):
+        self._recorder = recorder
+        self._trace_id = run_ids(config, turn)[1]
+        self._node = node
+        self._write = get_stream_writer()
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Put an event on the run's custom stream."""
+        self._write({"type": kind, "node": self._node, **fields})
+
+    def decided(self, routed: Routed, latency_ms: float) -> None:
+        """The router decided."""
+        decision = routed.decision.model_dump()
+        self.event("decision", decision=decision, strategy=routed.strategy)
+        self._add(
+            "decisions",
+            at=time.time(),
+            strategy=routed.strategy,
+            probabilities=routed.probabilities,
+            latency_ms=latency_ms,
+            **decision,
+        )
+
+    def call(self, record: CallRecord) -> None:
+        """A model was called."""
+        self.event("call", call=record.as_dict())
+        self._add("model_calls", node=self._node, **record.as_dict())
+        if record.status == "error":
+            self.error("ModelCallFailed", record.error or "")
+
+    def tool(
+        self,
+        call_id: str | None,
+        name: str,
+        arguments: dict[str, Any],
+        status: str,
+        result: str,
+        started_at: float,
+        latency_ms: float,
+    ) -> None:
+        """A tool ran."""
+        self.event("tool_finished", name=name, status=status, result=result, latency_ms=latency_ms)
+        self._add(
+            "tool_calls",
+            call_id=call_id,
+            name=name,
+            arguments=arguments,
+            status=status,
+            result=result,
+            started_at=started_at,
+            latency_ms=latency_ms,
+        )
+
+    def error(self, kind: str, message: str) -> None:
+        """Something went wrong that did not end the turn."""
+        self._add("errors", at=time.time(), node=self._node, type=kind, message=message)
+
+    def _add(self, table: str, **row: Any) -> None:
+        self._recorder.add(table, {"trace_id": self._trace_id, **row})

@@ -1,0 +1,145 @@
+"""Specialists: one factory makes the node of every role, the router's own answers included."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    AnyMessage,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+    ToolCall,
+    merge_message_runs,
+)
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.tools import BaseTool
+
+from rolecall.config.schema import Role, TurnSettings
+from rolecall.graphs.state import AssistantState
+from rolecall.models.client import LocalLLMClient
+from rolecall.models.reply import final, reasoning_of
+from rolecall.models.text.redaction import Redactor
+from rolecall.nodes.both_forms import Node
+from rolecall.nodes.report import Report
+from rolecall.routing.decision import Decision, Routed
+from rolecall.telemetry.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a specialist works with.
+
+    Attributes:
+        node: the node's name (``answer`` for the router role).
+        role: whose model answers, with which prompt.
+        tools: what it may call.
+    """
+
+    node: str
+    role: Role
+    tools: list[BaseTool]
+
+
+def make_specialist(
+    client: LocalLLMClient,
+    desk: Desk,
+    turn: TurnSettings,
+    recorder: Recorder,
+    redactor: Redactor | None,
+) -> Node[AssistantState]:
+    """The node of one role: calls its model once; tools run in the node behind it."""
+    system = SystemMessage(desk.role.prompt)
+
+    async def specialist(state: AssistantState, config: RunnableConfig) -> dict[str, Any]:
+        report = Report(recorder, config, state["turn"], desk.node)
+        updates: list[Any] = []
+        messages = state["messages"]
+        rounds = state["tool_rounds"]
+        if state.get("speaker") not in (None, desk.node):
+            report.decided(_escalation(desk.role), 0.0)
+            updates.append(RemoveMessage(id=str(messages[-1].id)))
+            messages = messages[:-1]
+        model: Runnable[LanguageModelInput, Any] = client.chat_model(
+            desk.role.name, on_call=report.call, redactor=redactor
+        )
+        may_call = (
+            desk.tools
+            and rounds < turn.max_tool_rounds
+            and state["active_s"] < turn.deadline_s
+            and not _goes_in_circles(messages)
+        )
+        if may_call:
+            model = client.chat_model(
+                desk.role.name, on_call=report.call, redactor=redactor
+            ).bind_tools(desk.tools)
+        started = time.perf_counter()
+        chunks: list[AIMessageChunk] = []
+        async for chunk in model.astream([system, *_alternating(messages)], config):
+            chunks.append(chunk)
+            if text := chunk.text:
+                report.event("text", role=desk.role.name, text=text)
+            elif trace := chunk.additional_kwargs.get("reasoning_content"):
+                report.event("reasoning", role=desk.role.name, text=trace)
+        reply = final(chunks)
+        return {
+            "messages": [*updates, reply],
+            "speaker": desk.node,
+            "tool_rounds": rounds + bool(reply.tool_calls),
+            "active_s": state["active_s"] + time.perf_counter() - started,
+            "finish_reason": reply.response_metadata.get("finish_reason"),
+        }
+
+    return specialist
+
+
+def is_good_enough(message: AnyMessage) -> bool:
+    """Whether an answer of the fast path may stand; an empty one may not."""
+    return bool(message.text.strip())
+
+
+def _escalation(role: Role) -> Routed:
+    reason = "the router model's own answer was empty"
+    return Routed(Decision.for_role(role.name, 1.0, reason), "escalation")
+
+
+def _alternating(messages: list[AnyMessage]) -> list[Any]:
+    """Several user messages in a row (a turn was abandoned) become one: templates demand it."""
+    kept = [m for m in messages if not _is_empty_answer(m)]
+    return merge_message_runs(kept) if _has_runs(kept) else kept
+
+
+def _is_empty_answer(message: AnyMessage) -> bool:
+    return (
+        isinstance(message, AIMessage)
+        and not message.tool_calls
+        and not message.text
+        and not reasoning_of(message)
+    )
+
+
+def _has_runs(messages: list[AnyMessage]) -> bool:
+    pairs = zip(messages, messages[1:], strict=False)
+    return any(isinstance(a, HumanMessage) and isinstance(b, HumanMessage) for a, b in pairs)
+
+
+def _goes_in_circles(messages: list[AnyMessage]) -> bool:
+    """Whether the model's last tool calls of this turn all repeat earlier ones."""
+    seen: list[tuple[str, str]] = []
+    last: list[tuple[str, str]] = []
+    for message in messages:
+        if isinstance(message, HumanMessage):
+            seen, last = [], []
+        elif isinstance(message, AIMessage) and message.tool_calls:
+            seen += last
+            last = [_signature(call) for call in message.tool_calls]
+    return bool(last) and all(call in seen for call in last)
+
+
+def _signature(call: ToolCall) -> tuple[str, str]:
+    return call["name"], repr(sorted(call["args"].items()))

@@ -1,0 +1,496 @@
+"""The assistant as an object: asks, streams, resumes and forks on saved threads."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from langchain_core.messages import HumanMessage
+from langgraph.types import Command
+
+from rolecall import bridge
+from rolecall.config.load import load_stack
+from rolecall.config.schema import Stack
+from rolecall.database import DatabaseFile
+from rolecall.errors import (
+    ModelCallFailed,
+    RolecallError,
+    TurnFailed,
+    UnknownRole,
+    UsageError,
+)
+from rolecall.graphs.assistant import build_assistant
+from rolecall.home import folder
+from rolecall.models.client import LocalLLMClient
+from rolecall.nodes.init import check_question
+from rolecall.progress import Progress
+from rolecall.reply import Part, Reply
+from rolecall.telemetry.open import open_recorder
+from rolecall.threads.checkpoints import copy_step, find_step, open_saver, thread_config
+from rolecall.threads.lock import thread_lock
+from rolecall.threads.schema import migrations
+from rolecall.threads.transcript import (
+    Accepted,
+    Transcript,
+    TurnStatus,
+    check_thread_id,
+    unknown_thread,
+)
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+    from langgraph.graph.state import CompiledStateGraph
+
+_STEPS_BESIDE_TOOLS = 16
+
+
+class Assistant:
+    """A stack, its graph and this home's threads. Use as a context manager.
+
+    ``ask``, ``stream``, ``resume`` and ``fork`` block; their ``a…`` twins are awaited from any
+    event loop.
+    """
+
+    def __init__(self, stack: Stack, *, progress: Progress | None = None) -> None:
+        self.stack = stack
+        self.client = LocalLLMClient(stack, progress=progress)
+        home = folder()
+        self._path = home / "threads.db"
+        self._locks = folder("locks")
+        self._file = DatabaseFile(self._path, migrations)
+        self.transcript = Transcript(self._file)
+        self._recorder = open_recorder(stack.settings.telemetry)
+        self._resources = AsyncExitStack()
+        self._saver: AsyncSqliteSaver | None = None
+        self._graph: CompiledStateGraph[Any, Any, Any, Any] | None = None
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        stack: str | Path | Stack | None = None,
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Open an assistant.
+
+        Args:
+            stack: a name, a file or a loaded stack; ``None`` takes the active one.
+            overrides: settings by dotted key, such as ``{"turn.deadline_s": 60}``.
+            progress: shows downloads and the start of embedded models.
+
+        Raises:
+            ConfigError: the stack cannot be loaded.
+            StateError: ``ROLECALL_HOME`` cannot be used.
+        """
+        loaded = stack if isinstance(stack, Stack) else load_stack(stack, overrides)
+        assistant = cls(loaded, progress=progress)
+        try:
+            bridge.run(assistant._start())
+        except BaseException:
+            assistant.close()
+            raise
+        return assistant
+
+    def check(self, question: str, thread: str | None = None, role: str | None = None) -> None:
+        """Refuse what could not be accepted, without saving anything.
+
+        Raises:
+            BadInput, UnknownRole, UsageError
+        """
+        check_question(question, self.stack.settings.turn.max_input_chars)
+        if role is not None and role not in self.stack.roles:
+            raise UnknownRole(
+                f"there is no role {role!r} in stack {self.stack.name}; "
+                f"roles: {', '.join(self.stack.roles)}"
+            )
+        if thread is not None:
+            check_thread_id(thread)
+
+    def flush(self) -> None:
+        """Wait until the telemetry of finished turns is on disk."""
+        self._recorder.flush()
+
+    # --- synchronous --------------------------------------------------------------------------
+
+    def ask(self, question: str, thread: str | None = None, role: str | None = None) -> Reply:
+        """Ask and wait for the answer.
+
+        Args:
+            question: the user's message.
+            thread: the conversation to go on with; ``None`` begins a new one.
+            role: who answers; ``None`` lets the router decide.
+
+        Raises:
+            BadInput, UnknownRole: nothing was saved.
+            ThreadBusy: another turn runs on the thread.
+            NoModelReachable, TurnFailed: the turn is saved and can be resumed.
+            StateError: state cannot be read or saved.
+        """
+        return _reply(self.stream(question, thread, role))
+
+    def stream(
+        self, question: str, thread: str | None = None, role: str | None = None
+    ) -> Iterator[Part]:
+        """Ask and get the parts as they come; the last one, ``finished``, holds the reply."""
+        return bridge.iterate(self._asked(question, thread, role))
+
+    def resume(self, thread: str, answer: str | None = None) -> Reply:
+        """Finish the unfinished turn of a thread, from the step after the last one saved.
+
+        Args:
+            thread: the thread.
+            answer: what a waiting tool asked for.
+
+        Raises:
+            UnknownThread: there is no such thread.
+            UsageError: its last turn is finished, or waits for an answer and none is given.
+        """
+        return _reply(self.stream_resume(thread, answer))
+
+    def stream_resume(self, thread: str, answer: str | None = None) -> Iterator[Part]:
+        """:meth:`resume`, streamed."""
+        return bridge.iterate(self._resumed(thread, answer))
+
+    def fork(self, thread: str, step: str | None = None, new: str | None = None) -> str:
+        """Copy a thread up to a step into a new thread; the original is not touched.
+
+        Args:
+            thread: the thread to copy.
+            step: a step number or checkpoint id; ``None`` is the latest.
+            new: the new thread's id; made up when left out.
+
+        Returns:
+            The new thread's id.
+        """
+        return bridge.run(self._forked(thread, step, new))
+
+    def steps(
+        self, thread: str, limit: int = 20, before: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Saved steps of a thread, newest first: step, checkpoint id, next nodes, time."""
+        return bridge.run(self._steps(thread, limit, before))
+
+    def delete(self, thread: str) -> None:
+        """Delete a thread: its turns and checkpoints. Telemetry stays."""
+        bridge.run(self._deleted(thread))
+
+    # --- asynchronous -------------------------------------------------------------------------
+
+    async def aask(
+        self, question: str, thread: str | None = None, role: str | None = None
+    ) -> Reply:
+        """:meth:`ask`, async."""
+        reply: Reply | None = None
+        async for part in self.astream(question, thread, role):
+            reply = part.data.get("reply", reply)
+        return _some(reply)
+
+    def astream(
+        self, question: str, thread: str | None = None, role: str | None = None
+    ) -> AsyncIterator[Part]:
+        """:meth:`stream`, async."""
+        return bridge.relay(self._asked(question, thread, role))
+
+    async def aresume(self, thread: str, answer: str | None = None) -> Reply:
+        """:meth:`resume`, async."""
+        reply: Reply | None = None
+        async for part in bridge.relay(self._resumed(thread, answer)):
+            reply = part.data.get("reply", reply)
+        return _some(reply)
+
+    # --- opening and closing ------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is queued and close files and connections. Embedded servers stay up."""
+        if self._closed:
+            return
+        self._closed = True
+        bridge.run(self._stop())
+        self._file.close()
+        self._recorder.close()
+
+    async def _start(self) -> None:
+        await self._file.run(lambda db: None)
+        self._saver = await self._resources.enter_async_context(open_saver(self._path))
+        graph = build_assistant(self.client, recorder=self._recorder, transcript=self.transcript)
+        self._graph = graph.compile(checkpointer=self._saver, name="rolecall")
+
+    async def _stop(self) -> None:
+        await self.client.aclose()
+        await self._resources.aclose()
+
+    # --- one turn -----------------------------------------------------------------------------
+
+    async def _asked(
+        self, question: str, thread: str | None, role: str | None
+    ) -> AsyncIterator[Part]:
+        settings = self.stack.settings.turn
+        self.check(question, thread, role)
+        thread_id = thread or f"t-{secrets.token_hex(4)}"
+        async with thread_lock(self._locks, thread_id, settings.wait_for_thread_s):
+            turn = await self.transcript.accept(
+                thread_id, uuid.uuid4().hex, uuid.uuid4().hex, question, role
+            )
+            async for part in self._run(turn, _first_input(turn)):
+                yield part
+
+    async def _resumed(self, thread: str, answer: str | None) -> AsyncIterator[Part]:
+        thread_id = check_thread_id(thread)
+        if not await self.transcript.exists(thread_id):
+            raise unknown_thread(thread_id)
+        wait_s = self.stack.settings.turn.wait_for_thread_s
+        async with thread_lock(self._locks, thread_id, wait_s):
+            turn = await self.transcript.unfinished(thread_id)
+            if turn is None:
+                raise UsageError(
+                    f"thread {thread_id} has no unfinished turn. "
+                    f'Go on with: rolecall ask "…" --thread {thread_id}'
+                )
+            async for part in self._run(turn, await self._input_to_resume(turn, answer)):
+                yield part
+
+    async def _input_to_resume(self, turn: Accepted, answer: str | None) -> Any:
+        """``None`` goes on from the saved step; a turn that saved none starts again."""
+        state = await self._compiled.aget_state(thread_config(turn.thread_id))
+        saved: dict[str, Any] = state.values.get("turn") or {}
+        if saved.get("turn_id") != turn.turn_id and not state.next:
+            return _first_input(turn)
+        waiting = [item.value for task in state.tasks for item in task.interrupts]
+        if waiting and answer is None:
+            raise UsageError(
+                f"the turn waits for an answer: {waiting[0]}\n"
+                f'Give it with: rolecall resume {turn.thread_id} --answer "…"'
+            )
+        return Command(resume=answer) if waiting else None
+
+    async def _run(self, turn: Accepted, graph_input: Any) -> AsyncIterator[Part]:
+        started_at, started = time.time(), time.perf_counter()
+        reply = Reply(turn.thread_id, turn.turn_id, turn.trace_id)
+        busy_ms = 0.0
+        self._record(turn, status="running", started_at=started_at)
+        yield Part("started", {"thread_id": turn.thread_id, "trace_id": turn.trace_id})
+        status: TurnStatus = "failed"
+        try:
+            async with asyncio.timeout(self.stack.settings.turn.deadline_s):
+                async for mode, data in self._compiled.astream(
+                    graph_input,
+                    thread_config(turn.thread_id, turn_id=turn.turn_id, trace_id=turn.trace_id)
+                    | {"recursion_limit": self._recursion_limit},
+                    stream_mode=["custom", "updates"],
+                    durability="sync",
+                ):
+                    part = _part(mode, data)
+                    busy_ms += _take(part, reply)
+                    if part.type != "answer":
+                        yield part
+            status = "done" if reply.waiting_for is None else "interrupted"
+        except TimeoutError:
+            reply.error = (
+                f"the turn took longer than {self.stack.settings.turn.deadline_s:g} s "
+                "(settings.turn.deadline_s)"
+            )
+            raise self._failure(TurnFailed(reply.error), turn, reply) from None
+        except (asyncio.CancelledError, GeneratorExit):
+            status, reply.error = "interrupted", "interrupted"
+            raise
+        except RolecallError as error:
+            raise self._failure(error, turn, reply) from error
+        except Exception as error:
+            reply.error = f"{type(error).__name__}: {error}"
+            error.add_note(f"(trace {turn.trace_id})")
+            self._record_error(turn, error)
+            raise
+        finally:
+            total_ms = (time.perf_counter() - started) * 1000.0
+            reply.timings_ms = {
+                "total": round(total_ms, 2),
+                "overhead": round(max(total_ms - busy_ms, 0.0), 2),
+            }
+            self._record(turn, status=status, reply=reply, started_at=started_at)
+            if status != "done":
+                await asyncio.shield(
+                    self.transcript.finish(turn.turn_id, status, {"error": reply.error})
+                )
+        yield Part("finished", {"reply": reply})
+
+    @property
+    def _recursion_limit(self) -> int:
+        return 2 * self.stack.settings.turn.max_tool_rounds + _STEPS_BESIDE_TOOLS
+
+    @property
+    def _compiled(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        if self._graph is None:
+            raise RuntimeError("use Assistant.open(), which also opens the threads")
+        return self._graph
+
+    @property
+    def _open_saver(self) -> AsyncSqliteSaver:
+        if self._saver is None:
+            raise RuntimeError("use Assistant.open(), which also opens the threads")
+        return self._saver
+
+    def _record(
+        self, turn: Accepted, *, status: str, started_at: float, reply: Reply | None = None
+    ) -> None:
+        row: dict[str, Any] = {
+            "trace_id": turn.trace_id,
+            "turn_id": turn.turn_id,
+            "thread_id": turn.thread_id,
+            "stack": self.stack.name,
+            "status": status,
+            "question": turn.question,
+            "started_at": started_at,
+        }
+        if reply is not None:
+            row |= {
+                "answer": reply.text,
+                "role": next(
+                    (node for node in reversed(reply.path) if node in _answering(reply)), None
+                ),
+                "finish_reason": reply.finish_reason,
+                "total_ms": reply.timings_ms["total"],
+                "overhead_ms": reply.timings_ms["overhead"],
+            }
+        self._recorder.add("turns", row)
+
+    def _failure(self, error: RolecallError, turn: Accepted, reply: Reply) -> RolecallError:
+        """What the caller sees: a failed model call is a failed turn; all can be resumed."""
+        reply.error = str(error)
+        self._record_error(turn, error)
+        kind = TurnFailed if isinstance(error, ModelCallFailed) else type(error)
+        failure = kind(
+            f"{error}\nThe turn is saved. Finish it with: rolecall resume {turn.thread_id}"
+        )
+        failure.reply = reply
+        return failure
+
+    def _record_error(self, turn: Accepted, error: Exception) -> None:
+        self._recorder.add(
+            "errors",
+            {
+                "trace_id": turn.trace_id,
+                "at": time.time(),
+                "node": "",
+                "type": type(error).__name__,
+                "message": str(error),
+            },
+        )
+
+    # --- threads ------------------------------------------------------------------------------
+
+    async def _forked(self, thread: str, step: str | None, new: str | None) -> str:
+        source = check_thread_id(thread)
+        target = check_thread_id(new) if new else f"t-{secrets.token_hex(4)}"
+        if not await self.transcript.exists(source):
+            raise unknown_thread(source)
+        if await self.transcript.exists(target):
+            raise UsageError(f"thread {target} exists already; a fork is a new thread")
+        found = await find_step(self._open_saver, source, step)
+        await copy_step(self._open_saver, found, target)
+        turn = found.checkpoint["channel_values"].get("turn") or {}
+        ids = (uuid.uuid4().hex, uuid.uuid4().hex)
+        await self.transcript.fork(source, target, found.checkpoint["id"], turn.get("turn_id"), ids)
+        return target
+
+    async def _steps(self, thread: str, limit: int, before: str | None) -> list[dict[str, Any]]:
+        thread_id = check_thread_id(thread)
+        if not await self.transcript.exists(thread_id):
+            raise unknown_thread(thread_id)
+        cursor = thread_config(thread_id, checkpoint_id=before) if before else None
+        return [
+            {
+                "step": found.metadata.get("step"),
+                "checkpoint_id": found.checkpoint["id"],
+                "at": found.checkpoint["ts"],
+                "source": found.metadata.get("source"),
+                "turn_id": (found.checkpoint["channel_values"].get("turn") or {}).get("turn_id"),
+                "next": [
+                    name.removeprefix("branch:to:")
+                    for name in found.checkpoint["channel_values"]
+                    if name.startswith("branch:to:")
+                ],
+            }
+            async for found in self._open_saver.alist(
+                thread_config(thread_id), before=cursor, limit=limit
+            )
+        ]
+
+    async def _deleted(self, thread: str) -> None:
+        thread_id = check_thread_id(thread)
+        if not await self.transcript.exists(thread_id):
+            raise unknown_thread(thread_id)
+        async with thread_lock(self._locks, thread_id, 0.0):
+            await self._open_saver.adelete_thread(thread_id)
+            await self.transcript.delete(thread_id)
+
+
+def _first_input(turn: Accepted) -> dict[str, Any]:
+    # the message's id is the turn's: a turn that starts again does not ask twice
+    message = HumanMessage(turn.question, id=f"question-{turn.turn_id}")
+    return {"messages": [message], "role": turn.requested_role}
+
+
+def _part(mode: str, data: Any) -> Part:
+    if mode == "custom":
+        return Part(str(data["type"]), {k: v for k, v in data.items() if k != "type"})
+    if "__interrupt__" in data:
+        return Part("waiting", {"question": data["__interrupt__"][0].value})
+    return Part("node", {"node": next(iter(data), "")})
+
+
+def _take(part: Part, reply: Reply) -> float:
+    """Note a part in the reply; returns the milliseconds that a model or tool took."""
+    data = part.data
+    if part.type == "node":
+        reply.path.append(data["node"])
+    elif part.type == "decision":
+        reply.decision, reply.strategy = data["decision"], data["strategy"]
+    elif part.type == "call":
+        reply.calls.append(data["call"])
+        return float(data["call"]["latency_ms"] or 0.0)
+    elif part.type == "tool_finished":
+        return float(data["latency_ms"])
+    elif part.type == "waiting":
+        reply.waiting_for = data["question"]
+    elif part.type == "answer":
+        reply.text, reply.reasoning = data["answer"], data["reasoning"]
+        reply.decision, reply.strategy = data["decision"], data["strategy"]
+        reply.finish_reason = data["finish_reason"]
+    return 0.0
+
+
+def _answering(reply: Reply) -> set[str]:
+    return set(reply.path) - {"init", "router", "tool_runner", "synthesis"}
+
+
+def _reply(parts: Iterator[Part]) -> Reply:
+    reply: Reply | None = None
+    for part in parts:
+        reply = part.data.get("reply", reply)
+    return _some(reply)
+
+
+def _some(reply: Reply | None) -> Reply:
+    if reply is None:
+        raise RuntimeError("the run ended without a reply")
+    return reply

@@ -1,0 +1,39 @@
+"""``rolecall graph``: draws a stack's graph without the network."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from rolecall.errors import StateError, UsageError
+
+_FORMS = ("ascii", "mermaid", "svg", "png")
+
+
+def draw(name: str, form: str, output: str | None, stack: str | None) -> None:
+    """Draw a graph to a file or standard output.
+
+    Raises:
+        UsageError: no such graph or format, or a picture would go to a terminal.
+        StateError: the file cannot be written.
+    """
+    from rolecall.config.load import load_stack
+    from rolecall.drawing import draw_graph
+    from rolecall.graphs.assistant import build_assistant
+    from rolecall.models.client import LocalLLMClient
+
+    if name != "assistant":
+        raise UsageError(f"there is no graph {name!r}; graphs: assistant")
+    if form not in _FORMS:
+        raise UsageError(f"there is no format {form!r}; formats: {', '.join(_FORMS)}")
+    assistant = build_assistant(LocalLLMClient(load_stack(stack))).compile(name="rolecall")
+    data = draw_graph(assistant.get_graph(), form)
+    if output is None:
+        if form == "png" and sys.stdout.isatty():
+            raise UsageError("a PNG does not belong on a terminal: --output graph.png")
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+        return
+    try:
+        Path(output).write_bytes(data)
+    except OSError as error:
+        raise StateError(f"cannot write {output}: {error.strerror or error}") from error

@@ -1,0 +1,130 @@
+"""``rolecall stack``: list, show, check."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output.")
+]
+StackArgument = Annotated[
+    str | None, typer.Argument(help="A stack's name or YAML file; default: the active one.")
+]
+
+
+@app.command("list")
+def list_stacks(as_json: JsonOption = False) -> None:
+    """List the stacks that have a name; the active one is marked."""
+    from rolecall.cli.output import out, print_json
+    from rolecall.config.load import load_stack, stack_files
+    from rolecall.errors import ConfigError
+
+    active = load_stack().name
+    rows: list[dict[str, Any]] = []
+    for name, path in sorted(stack_files().items()):
+        try:
+            description, problem = load_stack(name).description, None
+        except ConfigError as error:
+            description, problem = "", str(error)
+        rows.append(
+            {
+                "name": name,
+                "active": name == active,
+                "description": description,
+                "file": str(path),
+                "problem": problem,
+            }
+        )
+    if as_json:
+        print_json({"stacks": rows})
+        return
+    from rich.table import Table
+
+    table = Table("", "stack", "description", box=None, header_style="bold")
+    for row in rows:
+        about = f"[red]{row['problem']}[/]" if row["problem"] else row["description"]
+        table.add_row("*" if row["active"] else "", row["name"], about)
+    out.print(table)
+
+
+@app.command()
+def show(name: StackArgument = None, as_json: JsonOption = False) -> None:
+    """Show a stack as it is in force: models per role, settings, where they come from."""
+    from rolecall.cli.output import out, print_json
+    from rolecall.config.load import load_stack
+
+    stack = load_stack(name)
+    body = {
+        "name": stack.name,
+        "file": str(stack.source),
+        "description": stack.description,
+        "models": {
+            role: [spec.model_dump(mode="json") for spec in specs]
+            for role, specs in stack.models.items()
+        },
+        "roles": {
+            role.name: {
+                "label": role.label,
+                "description": role.description,
+                "examples": list(role.examples),
+                "prompt": role.prompt,
+            }
+            for role in stack.roles.values()
+        },
+        "settings": stack.settings.model_dump(mode="json"),
+    }
+    if as_json:
+        print_json(body)
+        return
+    import yaml
+    from rich.syntax import Syntax
+
+    out.print(f"[bold]{stack.name}[/]  [dim]{stack.source}[/]\n{stack.description}\n")
+    text = yaml.safe_dump(
+        {
+            "models": {
+                role: [spec.model_dump(mode="json", exclude_defaults=True) for spec in specs]
+                for role, specs in stack.models.items()
+            },
+            "settings": body["settings"],
+        },
+        sort_keys=False,
+        allow_unicode=True,
+    )
+    out.print(Syntax(text, "yaml", background_color="default"))
+
+
+@app.command()
+def check(
+    name: StackArgument = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 3 unless every role has a model that is ok.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask every endpoint of a stack what it offers; loads no model."""
+    from rolecall import bridge
+    from rolecall.cli.output import out, print_json
+    from rolecall.config.load import load_stack
+    from rolecall.models.check import check_stack
+
+    stack = load_stack(name)
+    found = bridge.run(check_stack(stack))
+    unfit = [row["role"] for row in found if row["preferred"] and row["verdict"] != "ok"]
+    if as_json:
+        print_json({"stack": stack.name, "models": found})
+    else:
+        from rich.table import Table
+
+        colours = {"ok": "green", "weak": "yellow", "unfit": "red", "unreachable": "red"}
+        table = Table("role", "model", "endpoint", "verdict", "why", box=None, header_style="bold")
+        for row in found:
+            verdict = f"[{colours[row['verdict']]}]{row['verdict']}[/]"
+            table.add_row(row["role"], row["model"], row["endpoint"], verdict, row["why"])
+        out.print(table)
+    if strict and unfit:
+        raise typer.Exit(3)

@@ -1,0 +1,111 @@
+"""One SQLite file, reached through sqlite-utils from one thread of its own.
+
+SQLite calls block, and several writers in one process collide ("database is locked"): every
+statement of a file runs on that file's thread, and the event loop only awaits it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from rolecall.errors import StateError
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+    from sqlite_utils.migrations import Migrations
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT_S = 30.0
+
+
+class DatabaseFile:
+    """A database file, opened and migrated on first use.
+
+    Args:
+        path: the file; its folder must exist.
+        migrations: applied before the first statement, in one transaction each.
+    """
+
+    def __init__(self, path: Path, migrations: Migrations) -> None:
+        self.path = path
+        self._migrations = migrations
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=path.stem)
+        self._database: Database | None = None
+        self._closed = threading.Event()
+
+    async def run(self, work: Callable[[Database], T]) -> T:
+        """Await ``work(database)`` on the file's thread.
+
+        Raises:
+            StateError: the file cannot be read or written.
+        """
+        return await asyncio.wrap_future(self.submit(work))
+
+    def submit(self, work: Callable[[Database], T]) -> Future[T]:
+        """Queue ``work(database)``; statements run in the order in which they were queued."""
+        return self._thread.submit(self._guarded, work)
+
+    def close(self) -> None:
+        """Finish what is queued and close the file. May be called twice."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._thread.submit(self._close_here).result()
+        self._thread.shutdown(wait=True)
+
+    def _guarded(self, work: Callable[[Database], T]) -> T:
+        try:
+            return work(self._open())
+        except sqlite3.Error as error:
+            raise state_error(self.path, error) from error
+        except OSError as error:
+            raise StateError(f"cannot use {self.path}: {error.strerror or error}") from error
+
+    def _open(self) -> Database:
+        if self._database is None:
+            from sqlite_utils import Database
+
+            connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S)
+            database = Database(connection)
+            try:
+                database.enable_wal()
+                connection.execute("PRAGMA synchronous=NORMAL")
+                self._migrations.apply(database)
+            except BaseException:
+                connection.close()
+                raise
+            self._database = database
+        return self._database
+
+    def _close_here(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+
+def state_error(path: Path, error: sqlite3.Error) -> StateError:
+    """What a database error means to the user, and what to do about it."""
+    text = str(error)
+    if "malformed" in text or "not a database" in text:
+        remedy = (
+            f"it is damaged. Move {path.name} (and {path.name}-wal, -shm) away to start afresh; "
+            f"sqlite3 {path.name} .recover may bring the content back"
+        )
+    elif "readonly" in text or "read-only" in text:
+        remedy = "it is read-only. Give it write permission, or set ROLECALL_HOME elsewhere"
+    elif "full" in text:
+        remedy = "the disk is full. Free some space and run: rolecall resume"
+    elif "unable to open" in text:
+        remedy = "it cannot be opened. Check that the folder exists and is writable"
+    elif "locked" in text:
+        remedy = "another process holds it. Wait for it, or stop it"
+    else:
+        remedy = text
+    return StateError(f"{path}: {remedy} ({text})")

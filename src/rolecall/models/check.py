@@ -1,0 +1,67 @@
+"""Checks a stack against what its endpoints offer, without loading a model."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from rolecall.config.schema import EMBEDDED, ModelSpec, Stack
+from rolecall.errors import RolecallError
+from rolecall.models.endpoint import address_of, list_models, offers, refuse_remote
+
+_MIN_CONTEXT = {"router": 2048}
+_MIN_CONTEXT_OTHERS = 4096
+
+
+async def check_stack(stack: Stack) -> list[dict[str, Any]]:
+    """One row per candidate: ``role, model, endpoint, verdict, why, preferred``.
+
+    Verdicts: ``ok``; ``weak`` (works, with less context than the role wants); ``unfit`` (the
+    endpoint has no such model, or must not be used); ``unreachable``.
+    """
+    rows = [
+        (role, index, spec)
+        for role, candidates in stack.models.items()
+        for index, spec in enumerate(candidates)
+    ]
+    judged = await asyncio.gather(*(_judge(role, spec) for role, _, spec in rows))
+    return [
+        {
+            "role": role,
+            "model": spec.id,
+            "endpoint": spec.endpoint,
+            "verdict": verdict,
+            "why": why,
+            "preferred": index == 0,
+        }
+        for (role, index, spec), (verdict, why) in zip(rows, judged, strict=True)
+    ]
+
+
+async def _judge(role: str, spec: ModelSpec) -> tuple[str, str]:
+    try:
+        if spec.endpoint == EMBEDDED:
+            return await asyncio.to_thread(_judge_embedded, spec)
+        await refuse_remote(spec)
+        offered = await list_models(address_of(spec))
+    except RolecallError as error:
+        return "unfit", str(error)
+    except (httpx.HTTPError, OSError) as error:
+        return "unreachable", f"{type(error).__name__}: is the runner started?"
+    if offered is not None and not offers(offered, spec.id):
+        return "unfit", f"no such model there; it has {', '.join(sorted(offered)[:10]) or 'none'}"
+    wanted = _MIN_CONTEXT.get(role, _MIN_CONTEXT_OTHERS)
+    if spec.context_length is not None and spec.context_length < wanted:
+        return "weak", f"reads {spec.context_length} tokens; {role} wants {wanted}"
+    return "ok", "listed by the endpoint" if offered is not None else "the endpoint answers"
+
+
+def _judge_embedded(spec: ModelSpec) -> tuple[str, str]:
+    from rolecall.models.embedded.weights import find, is_installed
+
+    entry = find(spec.id)
+    if is_installed(entry):
+        return "ok", "installed"
+    return "ok", f"will be pulled on first use ({(entry.size_bytes or 0) / 1e6:.0f} MB)"

@@ -1,0 +1,102 @@
+"""Turns what a wire library raises into one of our errors, with the next thing to try."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import httpx
+
+from rolecall.config.schema import EMBEDDED, ModelSpec
+from rolecall.errors import ModelCallFailed, RolecallError
+
+_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+
+
+def explain(error: BaseException, spec: ModelSpec, partial: str = "") -> RolecallError:
+    """The error that a caller sees for one failed attempt.
+
+    Args:
+        error: what was raised while calling the model.
+        spec: the model that was called.
+        partial: text that had already arrived.
+    """
+    if isinstance(error, RolecallError):
+        return error
+    where = f"{spec.id} at {spec.endpoint}"
+
+    def failed(what: str, *, retryable: bool, status: int | None = None) -> ModelCallFailed:
+        return ModelCallFailed(
+            f"{where}: {what}", retryable=retryable, status=status, partial=partial
+        )
+
+    status, body = _status(error)
+    if status is not None:
+        return failed(_say_status(status, body), retryable=status in _AGAIN, status=status)
+    cause = _root(error)
+    if isinstance(cause, asyncio.TimeoutError | TimeoutError | httpx.TimeoutException):
+        if isinstance(cause, httpx.ConnectTimeout):
+            return failed("no connection within the time limit", retryable=True)
+        return failed(
+            f"no sign of life for {spec.timeout_s:g} s; a slow machine may need a larger "
+            "timeout_s in the stack",
+            retryable=False,
+        )
+    if isinstance(cause, httpx.ConnectError | ConnectionRefusedError):
+        return failed(_say_unreachable(spec, cause), retryable=True)
+    if isinstance(cause, httpx.HTTPError | OSError):
+        what = str(cause) or type(cause).__name__
+        return failed(f"the connection broke: {what}", retryable=True)
+    if isinstance(cause, json.JSONDecodeError | UnicodeDecodeError | ValueError | TypeError):
+        return failed(f"its answer is not of the API: {_short(str(cause))}", retryable=True)
+    if isinstance(cause, KeyError | IndexError | AttributeError):
+        return failed(f"its answer lacks {cause}", retryable=True)
+    return failed(f"{type(cause).__name__}: {_short(str(cause))}", retryable=True)
+
+
+def _status(error: BaseException) -> tuple[int | None, str]:
+    status = getattr(error, "status_code", None)
+    if not isinstance(status, int) or status < 300:
+        return None, ""
+    text = getattr(error, "message", None) or getattr(error, "error", None) or str(error)
+    body = getattr(error, "body", None)
+    if isinstance(body, dict):
+        inner = body.get("error", body)
+        text = inner.get("message", text) if isinstance(inner, dict) else inner
+    return status, _short(str(text))
+
+
+def _say_status(status: int, body: str) -> str:
+    if status in {401, 403}:
+        return f"refused the key (HTTP {status}: {body}); name its variable in api_key_env"
+    if status == 404:
+        return f"does not know this model or path (HTTP 404: {body})"
+    if status == 413 or (status == 400 and "context" in body.lower()):
+        return f"the conversation is longer than the model can read (HTTP {status}: {body})"
+    if 300 <= status < 400:
+        return f"answered with a redirect (HTTP {status}), which is not followed"
+    return f"HTTP {status}: {body}"
+
+
+def _say_unreachable(spec: ModelSpec, cause: BaseException) -> str:
+    if spec.endpoint == EMBEDDED:
+        return "the embedded server is gone; rolecall models ps shows what runs"
+    text = str(cause)
+    if "name" in text.lower() and "known" in text.lower() or "getaddrinfo" in text:
+        return "the host name cannot be resolved"
+    if "ssl" in text.lower() or "certificate" in text.lower():
+        return f"TLS failed: {_short(text)}"
+    return "nothing answers there; start the runner or correct the endpoint"
+
+
+def _root(error: BaseException) -> BaseException:
+    """The innermost cause that says more than the library's wrapper around it."""
+    seen: BaseException = error
+    while seen.__cause__ is not None and not isinstance(seen, httpx.HTTPError):
+        seen = seen.__cause__
+    return seen
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else text[:297] + "..."

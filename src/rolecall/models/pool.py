@@ -1,0 +1,133 @@
+"""Open models: one wire per model spec and event loop, opened once, checked once."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import httpx
+
+from rolecall.config.schema import EMBEDDED, ModelSpec, Stack
+from rolecall.errors import UnknownModel
+from rolecall.models.endpoint import Address, address_of, list_models, offers, refuse_remote
+from rolecall.models.wire import Wire, open_wire
+from rolecall.progress import Progress, SilentProgress
+
+if TYPE_CHECKING:
+    from rolecall.models.embedded.runner import EmbeddedRunner
+
+_EMBEDDED_CONTEXT = 8192
+
+
+@dataclass
+class _Loop:
+    """What belongs to one event loop: connections and semaphores cannot cross loops."""
+
+    wires: dict[str, Wire] = field(default_factory=dict)
+    slots: dict[tuple[str, str], asyncio.Semaphore] = field(default_factory=dict)
+    opening: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+
+class ModelPool:
+    """Opens the models of a stack on demand.
+
+    Args:
+        stack: whose models these are.
+        progress: shows the pull and the start of embedded models.
+    """
+
+    def __init__(self, stack: Stack, progress: Progress | None = None) -> None:
+        self._stack = stack
+        self._progress = progress or SilentProgress()
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._runner: EmbeddedRunner | None = None
+
+    async def wire(self, spec: ModelSpec) -> Wire:
+        """The open wire of a model.
+
+        Raises:
+            RemoteEndpoint, UnknownModel, RunnerFailed, DownloadFailed, ConfigError
+        """
+        here, key = self._here(), _key(spec)
+        if key in here.wires:
+            return here.wires[key]
+        async with here.opening.setdefault(key, asyncio.Lock()):
+            if key not in here.wires:
+                if spec.endpoint == EMBEDDED:
+                    address = await asyncio.to_thread(self._ensure_embedded, spec)
+                else:
+                    await refuse_remote(spec)
+                    address = address_of(spec)
+                    await _refuse_unknown(spec, address)
+                here.wires[key] = open_wire(spec, address)
+        return here.wires[key]
+
+    def slot(self, spec: ModelSpec) -> asyncio.Semaphore:
+        """Bounds the calls that one model on one endpoint gets at a time."""
+        key = (spec.endpoint, spec.id)
+        slots = self._here().slots
+        if key not in slots:
+            slots[key] = asyncio.Semaphore(spec.max_concurrency)
+        return slots[key]
+
+    async def forget(self, spec: ModelSpec) -> None:
+        """Close a model's connections; the next call opens (and starts) it again."""
+        await self._drop(_key(spec))
+
+    async def close(self) -> None:
+        """Close this event loop's connections. Embedded servers stay up for the next command."""
+        for key in list(self._here().wires):
+            await self._drop(key)
+
+    async def _drop(self, key: str) -> None:
+        wire = self._here().wires.pop(key, None)
+        if wire is not None:
+            await wire.close()
+
+    def _here(self) -> _Loop:
+        loop = asyncio.get_running_loop()
+        if loop not in self._loops:
+            self._loops[loop] = _Loop()
+        return self._loops[loop]
+
+    def _ensure_embedded(self, spec: ModelSpec) -> Address:
+        from rolecall.models.embedded.runner import EmbeddedRunner
+
+        if self._runner is None:
+            self._runner = EmbeddedRunner(self._progress)
+        same = [
+            other
+            for candidates in self._stack.models.values()
+            for other in candidates
+            if other.endpoint == EMBEDDED and other.id == spec.id
+        ] or [spec]
+        server = self._runner.ensure(
+            spec.id,
+            context_length=max(other.context_length or _EMBEDDED_CONTEXT for other in same),
+            parallel=max(other.max_concurrency for other in same),
+        )
+        return Address(server.base_url, server.api_key)
+
+
+def _key(spec: ModelSpec) -> str:
+    """Equal specs share a wire, whichever role names them."""
+    return spec.model_dump_json(exclude={"role", "tools"})
+
+
+async def _refuse_unknown(spec: ModelSpec, address: Address) -> None:
+    """Some runners answer with whatever model they have: ask first what that is."""
+    try:
+        offered = await list_models(address)
+    except (httpx.HTTPError, OSError):
+        return  # the call itself will tell what is wrong, and retry
+    if offered is None or offers(offered, spec.id):
+        return
+    listed = ", ".join(sorted(offered)[:20]) or "no model"
+    raise UnknownModel(
+        f"{spec.endpoint} has no model {spec.id!r}. It has: {listed}. "
+        "Load it there, or put one of these as id into the stack file."
+    )

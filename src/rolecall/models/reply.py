@@ -1,0 +1,202 @@
+"""Builds one reply from a wire's stream: text, reasoning, tool calls, usage, finish reason.
+
+Whatever the runner speaks, what comes out is the same: text in ``content``, reasoning in
+``additional_kwargs["reasoning_content"]`` (a reasoning block in ``content_blocks``), tool calls
+as tool calls, also those that the model wrote as text.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import UsageMetadata, add_usage
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from rolecall.models.text.reasoning import ReasoningSplitter
+from rolecall.models.text.redaction import Redactor
+from rolecall.models.text.tool_calls import TextCall, ToolCallGate
+
+
+class ReplyBuilder:
+    """One reply while it streams. Feed it the wire's chunks; it returns what may be shown.
+
+    Args:
+        tools: the JSON schema of each tool's arguments, by name.
+        redactor: blots out secrets as the text passes.
+    """
+
+    def __init__(
+        self, tools: Mapping[str, Mapping[str, Any]], redactor: Redactor | None = None
+    ) -> None:
+        self._splitter = ReasoningSplitter()
+        self._gate = ToolCallGate(tools)
+        self._filter = redactor.stream() if redactor else None
+        self._reasoning_filter = redactor.stream() if redactor else None
+        self._native: list[AIMessageChunk] = []
+        self._metadata: dict[str, Any] = {}
+        self.usage: UsageMetadata | None = None
+        self.finish_reason: str | None = None
+        self.text_length = 0
+
+    def feed(self, generation: ChatGenerationChunk) -> list[AIMessageChunk]:
+        """Take one chunk from the wire."""
+        chunk = generation.message
+        if not isinstance(chunk, AIMessageChunk):
+            return []
+        if generation.generation_info:
+            self._note(generation.generation_info)
+        if chunk.response_metadata:
+            self._note(chunk.response_metadata)
+        if chunk.usage_metadata:
+            self.usage = add_usage(self.usage, chunk.usage_metadata)
+        if chunk.tool_call_chunks:
+            self._native.append(chunk)
+        text, reasoning = _parts(chunk)
+        out: list[AIMessageChunk] = []
+        if reasoning:
+            out += self._reasoning(reasoning)
+        if text:
+            for piece in self._splitter.feed(text):
+                out += (
+                    self._reasoning(piece.text)
+                    if piece.kind == "reasoning"
+                    else self._text(self._gate.feed(piece.text))
+                )
+        return out
+
+    def close(self) -> list[AIMessageChunk]:
+        """The end of the stream: what was held back, tool calls, usage, finish reason."""
+        out: list[AIMessageChunk] = []
+        for piece in self._splitter.close():
+            out += (
+                self._reasoning(piece.text)
+                if piece.kind == "reasoning"
+                else self._text(self._gate.feed(piece.text))
+            )
+        held, written = self._gate.close()
+        out += self._text(held)
+        if self._filter is not None and self._reasoning_filter is not None:
+            out += _chunks(text=self._filter.close())
+            out += _chunks(reasoning=self._reasoning_filter.close())
+        calls = self._native_calls() or [_as_chunk(i, call) for i, call in enumerate(written)]
+        if calls:
+            self.finish_reason = "tool_calls"
+        metadata = {key: self._metadata[key] for key in ("logprobs",) if key in self._metadata}
+        metadata["finish_reason"] = self.finish_reason or "stop"
+        out.append(
+            AIMessageChunk(
+                content="",
+                tool_call_chunks=calls,
+                usage_metadata=self.usage,
+                response_metadata=metadata,
+                chunk_position="last",
+            )
+        )
+        return out
+
+    def _text(self, text: str) -> list[AIMessageChunk]:
+        if self._filter is not None and text:
+            text = self._filter.feed(text)
+        self.text_length += len(text)
+        return _chunks(text=text)
+
+    def _reasoning(self, text: str) -> list[AIMessageChunk]:
+        if self._reasoning_filter is not None:
+            text = self._reasoning_filter.feed(text)
+        return _chunks(reasoning=text)
+
+    def _note(self, info: dict[str, Any]) -> None:
+        reason = info.get("finish_reason") or info.get("done_reason")
+        if reason:
+            self.finish_reason = str(reason)
+        details = info.get("incomplete_details")
+        if isinstance(details, dict) and details.get("reason") == "max_output_tokens":
+            self.finish_reason = "length"
+        logprobs = info.get("logprobs")
+        if logprobs and "logprobs" not in self._metadata:
+            self._metadata["logprobs"] = logprobs
+
+    def _native_calls(self) -> list[Any]:
+        if not self._native:
+            return []
+        merged = self._native[0]
+        if len(self._native) > 1:
+            merged = merged.__add__(self._native[1:])
+        seen: set[str] = set()
+        calls = []
+        for index, call in enumerate(merged.tool_call_chunks):
+            identity = call.get("id")
+            if not identity or identity in seen:
+                identity = _new_id()
+            seen.add(identity)
+            calls.append(
+                tool_call_chunk(
+                    name=call.get("name"),
+                    args=call.get("args") or "{}",
+                    id=identity,
+                    index=index,
+                )
+            )
+        return calls
+
+
+def final(chunks: list[AIMessageChunk]) -> AIMessage:
+    """The whole reply as one message."""
+    merged = chunks[0]
+    if len(chunks) > 1:
+        merged = merged.__add__(chunks[1:])
+    return AIMessage(
+        content=merged.content,
+        additional_kwargs=merged.additional_kwargs,
+        response_metadata=merged.response_metadata,
+        tool_calls=merged.tool_calls,
+        invalid_tool_calls=merged.invalid_tool_calls,
+        usage_metadata=merged.usage_metadata,
+        id=merged.id,
+    )
+
+
+def reasoning_of(message: AIMessage) -> str:
+    """A reply's reasoning trace, empty when there is none."""
+    return str(message.additional_kwargs.get("reasoning_content") or "")
+
+
+def _parts(chunk: AIMessageChunk) -> tuple[str, str]:
+    reasoning = chunk.additional_kwargs.get("reasoning_content") or ""
+    if isinstance(chunk.content, str):
+        return chunk.content, reasoning
+    texts: list[str] = []
+    traces: list[str] = [reasoning] if reasoning else []
+    for block in chunk.content:
+        if isinstance(block, str):
+            texts.append(block)
+        elif block.get("type") == "text":
+            texts.append(block.get("text") or "")
+        elif block.get("type") == "reasoning":
+            traces += [part.get("text") or "" for part in block.get("summary") or []]
+            traces += [part.get("text") or "" for part in block.get("content") or []]
+            traces.append(block.get("reasoning") or "")
+    return "".join(texts), "".join(traces)
+
+
+def _chunks(text: str = "", reasoning: str = "") -> list[AIMessageChunk]:
+    if text:
+        return [AIMessageChunk(content=text)]
+    if reasoning:
+        return [AIMessageChunk(content="", additional_kwargs={"reasoning_content": reasoning})]
+    return []
+
+
+def _as_chunk(index: int, call: TextCall) -> Any:
+    return tool_call_chunk(
+        name=call.name, args=json.dumps(call.arguments), id=_new_id(), index=index
+    )
+
+
+def _new_id() -> str:
+    return f"call_{uuid.uuid4().hex[:24]}"

@@ -1,0 +1,1 @@
+"""Pure transformers of a model's text as it streams: reasoning, tool calls, redaction."""

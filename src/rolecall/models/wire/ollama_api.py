@@ -1,0 +1,70 @@
+"""Ollama's native API, on langchain-ollama: it takes the context length, which ``/v1`` cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langchain_ollama import ChatOllama
+
+from rolecall.config.schema import ModelSpec
+from rolecall.models.endpoint import Address
+from rolecall.models.wire import CallOptions, Wire
+
+
+class OllamaWire(ChatOllama):
+    """One model on one Ollama server."""
+
+    def _chat_params(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        # reasoning=True makes ChatOllama keep the thinking field; sending think=true would be
+        # refused by models that cannot think, so the model's own default is left in force.
+        params = super()._chat_params(messages, stop, **kwargs)
+        params["think"] = None
+        return params
+
+
+def open_ollama(spec: ModelSpec, address: Address) -> Wire:
+    """A model on an Ollama server, its context length set natively."""
+    sampling = spec.sampling
+    model = OllamaWire(
+        model=spec.id,
+        base_url=address.root,
+        reasoning=True,
+        client_kwargs={
+            "trust_env": False,
+            "follow_redirects": False,
+            "timeout": spec.timeout_s,
+            "headers": address.headers,
+        },
+    )
+
+    def arguments(options: CallOptions) -> dict[str, Any]:
+        # num_ctx goes with every call: Ollama reloads the model when it changes
+        wanted = {
+            "num_ctx": spec.context_length,
+            "num_predict": options.max_tokens or sampling.max_tokens,
+            "temperature": sampling.temperature
+            if options.temperature is None
+            else options.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+            "stop": list(options.stop) or sampling.stop,
+        }
+        call: dict[str, Any] = {
+            "options": {key: value for key, value in wanted.items() if value is not None}
+        }
+        if options.tools:
+            call["tools"] = list(options.tools)
+        if options.schema is not None:
+            call["format"] = options.schema
+        if options.top_logprobs is not None:
+            call |= {"logprobs": True, "top_logprobs": options.top_logprobs}
+        return call
+
+    async def close() -> None:
+        await model._async_client._client.aclose()
+        model._client._client.close()
+
+    return Wire("ollama", model, arguments, close)

@@ -1,0 +1,180 @@
+"""The strategy ``llm``: the router model picks one label, scored by log-probability.
+
+A small model writes poor JSON and worse confidences. So it is asked for a single letter, and the
+letters' log-probabilities become the probabilities; the decision JSON is ours to write. What the
+model says for an empty message shows its leaning towards a letter, which is taken out
+(contextual calibration: Zhao et al. 2021, arXiv 2102.09690). A runner that gives no
+log-probabilities is asked for JSON under a schema, with one repair.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rolecall.config.schema import ModelRole, Role
+from rolecall.errors import ModelCallFailed, NoModelReachable
+from rolecall.models.calls import OnCall
+from rolecall.models.client import LocalLLMClient
+from rolecall.models.wire import CallOptions
+from rolecall.routing.decision import Decision, Routed, default_role
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_EMPTY_MESSAGES = ("", "...", "N/A")
+_UNSEEN = -12.0  # a label that is not among the 20 likeliest tokens
+_HEAD_CHARS, _TAIL_CHARS = 1500, 700
+_CONTEXT_CHARS = 200
+_FOLLOW_UP_WORDS = 4  # "now in Rust": only such a message needs what was said before
+_UNSCORED_CONFIDENCE = 0.5  # the label came as JSON: there is no probability to report
+
+Message = dict[str, Any]
+
+
+class LlmStrategy:
+    """Asks the router model.
+
+    Args:
+        client: calls it.
+        roles: the roles it chooses from, the router among them.
+    """
+
+    def __init__(self, client: LocalLLMClient, roles: Sequence[Role]) -> None:
+        self._client = client
+        self._roles = list(roles)
+        self._letters = list(_LETTERS[: len(roles)])
+        self._leaning: dict[str, float] | None = None
+
+    async def decide(
+        self, question: str, context: Sequence[str] = (), *, on_call: OnCall | None = None
+    ) -> Routed:
+        """Decide who answers. Never raises for a model that fails: then the default role does."""
+        message = _shown(question, context)
+        try:
+            scores = await self._scores(message, on_call)
+            if scores is not None:
+                return self._from_scores(await self._calibrated(scores, on_call))
+            return await self._from_json(message, on_call)
+        except (NoModelReachable, ModelCallFailed) as error:
+            why = str(error).splitlines()[0]
+            return self._default(f"the router model could not be asked ({why})")
+
+    # --- one letter, by log-probability -----------------------------------------------------
+
+    async def _scores(self, message: str, on_call: OnCall | None) -> dict[str, float] | None:
+        found = await self._client.label_logprobs(
+            ModelRole.ROUTER, self._prompt(message), self._letters, on_call=on_call
+        )
+        if found is None:
+            return None
+        return {letter: found.get(letter, _UNSEEN) for letter in self._letters}
+
+    async def _calibrated(
+        self, scores: dict[str, float], on_call: OnCall | None
+    ) -> dict[str, float]:
+        if self._leaning is None:
+            empty = [await self._scores(text, on_call) for text in _EMPTY_MESSAGES]
+            seen = [s for s in empty if s is not None]
+            self._leaning = {
+                letter: sum(s[letter] for s in seen) / max(len(seen), 1) for letter in self._letters
+            }
+        return {letter: score - self._leaning[letter] for letter, score in scores.items()}
+
+    def _from_scores(self, scores: dict[str, float]) -> Routed:
+        top = max(scores.values())
+        weights = {letter: math.exp(score - top) for letter, score in scores.items()}
+        total = sum(weights.values())
+        probabilities = {
+            role.label: weights[letter] / total
+            for letter, role in zip(self._letters, self._roles, strict=True)
+        }
+        best = max(self._roles, key=lambda role: probabilities[role.label])
+        ranked = sorted(probabilities.items(), key=lambda item: -item[1])
+        listed = ", ".join(f"{label} {value:.2f}" for label, value in ranked)
+        reason = f"the router model's label probabilities: {listed}"
+        decision = Decision.for_role(best.name, round(probabilities[best.label], 4), reason)
+        return Routed(decision, "llm", probabilities)
+
+    def _prompt(self, message: str) -> list[Message]:
+        kinds = "\n".join(
+            f"{letter}: {role.description or role.name}"
+            for letter, role in zip(self._letters, self._roles, strict=True)
+        )
+        prompt: list[Message] = [
+            {
+                "role": "system",
+                "content": "Decide who answers the user's message. Reply with one letter.\n"
+                + kinds,
+            }
+        ]
+        # round robin, so that no letter stands in a block of its own
+        longest = max(len(role.examples) for role in self._roles)
+        for index in range(longest):
+            for letter, role in zip(self._letters, self._roles, strict=True):
+                if index < len(role.examples):
+                    prompt += [
+                        {"role": "user", "content": _asked(role.examples[index])},
+                        {"role": "assistant", "content": letter},
+                    ]
+        return [*prompt, {"role": "user", "content": _asked(message)}]
+
+    # --- JSON under a schema, where there are no log-probabilities ---------------------------
+
+    async def _from_json(self, message: str, on_call: OnCall | None) -> Routed:
+        labels = [role.label for role in self._roles]
+        kinds = "\n".join(f"{role.label}: {role.description or role.name}" for role in self._roles)
+        schema = {
+            "type": "object",
+            "properties": {"label": {"type": "string", "enum": labels}},
+            "required": ["label"],
+            "additionalProperties": False,
+        }
+        prompt: list[Message] = [
+            {
+                "role": "system",
+                "content": 'Sort the user\'s message. Reply with JSON: {"label": "…"}, one of\n'
+                + kinds,
+            },
+            {"role": "user", "content": message},
+        ]
+        options = CallOptions(max_tokens=64, temperature=0.0, schema=schema)
+        for _ in range(2):
+            reply = await self._client.achat(
+                ModelRole.ROUTER, prompt, options=options, on_call=on_call
+            )
+            role = self._parse(reply.text)
+            if role is not None:
+                reason = f"the router model chose {role.label}"
+                decision = Decision.for_role(role.name, _UNSCORED_CONFIDENCE, reason)
+                return Routed(decision, "llm")
+            prompt += [
+                {"role": "assistant", "content": reply.text or "{}"},
+                {"role": "user", "content": f"Reply with JSON, the label one of {labels}."},
+            ]
+        return self._default("the router model gave no usable label twice")
+
+    def _parse(self, text: str) -> Role | None:
+        start, end = text.find("{"), text.rfind("}")
+        try:
+            label = json.loads(text[start : end + 1])["label"]
+        except (ValueError, KeyError, TypeError):
+            return None
+        return next((role for role in self._roles if role.label == str(label).upper()), None)
+
+    def _default(self, why: str) -> Routed:
+        role = default_role(self._roles)
+        return Routed(Decision.for_role(role, 0.0, f"{why}; default"), "llm")
+
+
+def _asked(message: str) -> str:
+    return f"Message: {message}\nLetter:"
+
+
+def _shown(question: str, context: Sequence[str]) -> str:
+    if len(question) > _HEAD_CHARS + _TAIL_CHARS:
+        question = f"{question[:_HEAD_CHARS]} … {question[-_TAIL_CHARS:]}"
+    if context and len(question.split()) <= _FOLLOW_UP_WORDS:
+        before = context[-1][:_CONTEXT_CHARS]
+        return f"{question}\n(said after: {before})"
+    return question

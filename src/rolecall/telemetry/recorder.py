@@ -1,0 +1,118 @@
+"""Records traces. Rows are queued off the turn's path and written by one thread in batches."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from typing import Any, Protocol
+
+from rolecall.database import DatabaseFile
+from rolecall.errors import StateError
+
+_MAX_BATCH = 500
+
+_Row = tuple[str, dict[str, Any]]
+
+
+class Recorder(Protocol):
+    """Takes telemetry rows; nodes know nothing else of telemetry."""
+
+    def add(self, table: str, row: dict[str, Any]) -> None:
+        """Add a row. Returns at once, never raises."""
+        ...
+
+
+class NoRecorder:
+    """Keeps nothing."""
+
+    def add(self, table: str, row: dict[str, Any]) -> None:
+        """Drop the row."""
+
+
+class SqliteRecorder:
+    """Writes rows into ``telemetry.db``.
+
+    Args:
+        file: the database.
+        store_texts: whether questions, answers, tool arguments and results are kept.
+
+    A database that cannot be written never fails a turn: the first problem is kept in
+    ``problem`` for the command line to show.
+    """
+
+    def __init__(self, file: DatabaseFile, *, store_texts: bool = True) -> None:
+        self._file = file
+        self._store_texts = store_texts
+        self._queue: queue.SimpleQueue[_Row | threading.Event | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="rolecall-telemetry", daemon=True)
+        self._thread.start()
+        self.problem: StateError | None = None
+
+    def add(self, table: str, row: dict[str, Any]) -> None:
+        """Queue a row; a second row of a turn with the same trace_id updates the first."""
+        self._queue.put((table, row))
+
+    def flush(self) -> None:
+        """Wait until what was added so far is written."""
+        written = threading.Event()
+        self._queue.put(written)
+        written.wait()
+
+    def close(self) -> None:
+        """Write what is queued, then close the database."""
+        self._queue.put(None)
+        self._thread.join()
+        self._file.close()
+
+    def _write(self) -> None:
+        ended = False
+        while not ended:
+            batch = [self._queue.get()]
+            while len(batch) < _MAX_BATCH:
+                try:
+                    batch.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            rows = [item for item in batch if isinstance(item, tuple)]
+            if rows:
+                self._insert(rows)
+            for item in batch:
+                if isinstance(item, threading.Event):
+                    item.set()
+            ended = None in batch
+
+    def _insert(self, rows: list[_Row]) -> None:
+        def write(db: Any) -> None:
+            with db.atomic():
+                for table, row in rows:
+                    _put(db, table, self._prepared(row))
+
+        try:
+            self._file.submit(write).result()
+        except StateError as error:
+            self.problem = self.problem or error
+
+    def _prepared(self, row: dict[str, Any]) -> dict[str, Any]:
+        prepared: dict[str, Any] = {}
+        for key, value in row.items():
+            if key in _TEXTS and not self._store_texts:
+                prepared[key] = None
+            elif isinstance(value, dict | list):
+                prepared[key] = json.dumps(value, ensure_ascii=False, default=str)
+            else:
+                prepared[key] = value
+        return prepared
+
+
+_TEXTS = frozenset({"question", "answer", "arguments", "result"})
+
+
+def _put(db: Any, table: str, row: dict[str, Any]) -> None:
+    columns = ", ".join(row)
+    marks = ", ".join("?" * len(row))
+    sql = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608 - our own names
+    if table == "turns":
+        changes = ", ".join(f"{c} = excluded.{c}" for c in row if c != "trace_id")
+        sql += f" ON CONFLICT (trace_id) DO UPDATE SET {changes}"
+    db.execute(sql, list(row.values()))

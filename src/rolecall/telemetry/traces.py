@@ -1,0 +1,64 @@
+"""Reads traces back: a list of turns, and all that happened in one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlite_utils import Database
+
+from rolecall.database import DatabaseFile
+from rolecall.errors import UsageError
+
+
+class Traces:
+    """Queries over ``telemetry.db``."""
+
+    def __init__(self, file: DatabaseFile) -> None:
+        self._file = file
+
+    def latest(self, limit: int = 20, thread_id: str | None = None) -> list[dict[str, Any]]:
+        """The newest turns first, at most ``limit``."""
+        where = "WHERE thread_id = ?" if thread_id else ""
+        sql = f"SELECT * FROM turns {where} ORDER BY started_at DESC LIMIT ?"  # noqa: S608
+        values = [thread_id, limit] if thread_id else [limit]
+        return self._file.submit(lambda db: list(db.query(sql, values))).result()
+
+    def show(self, trace_id: str) -> dict[str, Any]:
+        """One trace; a unique beginning of its id is enough.
+
+        Raises:
+            UsageError: no trace, or several, begin so.
+        """
+        return self._file.submit(lambda db: _show(db, trace_id)).result()
+
+
+def _show(db: Database, trace_id: str) -> dict[str, Any]:
+    found = list(
+        db.query(
+            "SELECT * FROM turns WHERE trace_id >= ? AND trace_id < ? LIMIT 2",
+            [trace_id, trace_id + "\uffff"],
+        )
+    )
+    exact = [turn for turn in found if turn["trace_id"] == trace_id] or found
+    if len(exact) != 1:
+        problem = "several traces begin with" if exact else "there is no trace"
+        raise UsageError(f"{problem} {trace_id!r}; rolecall trace list shows the latest")
+    turn = exact[0]
+    trace: dict[str, Any] = {"turn": turn}
+    for table, order in _PARTS.items():
+        sql = f"SELECT * FROM {table} WHERE trace_id = ? ORDER BY {order}, id"  # noqa: S608
+        trace[table] = list(db.query(sql, [turn["trace_id"]]))
+    for decision in trace["decisions"]:
+        decision["probabilities"] = json.loads(decision["probabilities"] or "{}")
+    for call in trace["tool_calls"]:
+        call["arguments"] = json.loads(call["arguments"] or "null")
+    return trace
+
+
+_PARTS = {
+    "decisions": "at",
+    "model_calls": "started_at",
+    "tool_calls": "started_at",
+    "errors": "at",
+}

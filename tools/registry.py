@@ -1,0 +1,108 @@
+"""Every tool there is: the packaged ones, then the user's; and which of them a role gets.
+
+A user's tool is taken as not safe to repeat unless its function is declared ``@safe_to_repeat``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rolecall.errors import ConfigError
+from rolecall.home import home
+from rolecall.tools.functions import safe_to_repeat, tool_from_function
+from rolecall.tools.user_files import tools_in
+
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+
+__all__ = ["ToolContext", "load_tools", "safe_to_repeat", "select_tools"]
+
+_ROUTER_TOOLS = ("clock", "calculator")
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """What packaged tools need: ``workspace`` is the only folder whose files they read."""
+
+    workspace: Path
+
+
+def load_tools(workspace: Path, folder: Path | None = None) -> dict[str, BaseTool]:
+    """All tools by name.
+
+    Args:
+        workspace: the folder whose files the packaged tools may read.
+        folder: the user's tool files; without one ``ROLECALL_HOME/tools``, if it exists. The
+            current folder is never looked at.
+
+    Raises:
+        ConfigError: a folder or a user's file is wrong, or two tools have one name.
+    """
+    tools: dict[str, BaseTool] = {}
+    for function in _packaged(ToolContext(workspace)):
+        name = function.__name__
+        tools[name] = tool_from_function(safe_to_repeat(function), name, function.__module__)
+    packaged = frozenset(tools)
+    origins: dict[str, str] = {}
+    for tool, where in _user_tools(folder):
+        if tool.name in packaged:
+            raise ConfigError(f"{where}: {tool.name} is the name of a packaged tool: rename yours")
+        if tool.name in tools:
+            raise ConfigError(
+                f"{where}: {tool.name} is also in {origins[tool.name]}: rename one of them"
+            )
+        tools[tool.name], origins[tool.name] = tool, where
+    return tools
+
+
+def select_tools(
+    tools: Mapping[str, BaseTool],
+    wanted: Literal["all"] | Sequence[str] | None,
+    role_is_router: bool,
+) -> list[BaseTool]:
+    """The tools of one role.
+
+    Args:
+        tools: what ``load_tools`` returned.
+        wanted: ``tools:`` of a model spec. None means all, but clock and calculator for the
+            router's own answers.
+        role_is_router: whether the role is ``router``.
+
+    Raises:
+        ConfigError: a name that no tool has.
+    """
+    if wanted is None and role_is_router:
+        return [tools[name] for name in _ROUTER_TOOLS if name in tools]
+    if wanted is None or wanted == "all":
+        return list(tools.values())
+    names = [wanted] if isinstance(wanted, str) else list(dict.fromkeys(wanted))
+    for name in names:
+        if name not in tools:
+            near = difflib.get_close_matches(name, tools, n=3, cutoff=0.4)
+            hint = f"Did you mean {' or '.join(near)}? " if near else ""
+            raise ConfigError(
+                f"there is no tool {name!r}. {hint}There are: {', '.join(sorted(tools))}"
+            )
+    return [tools[name] for name in names]
+
+
+def _packaged(context: ToolContext) -> list[Callable[..., str]]:
+    from rolecall.tools.calculator import calculator
+    from rolecall.tools.clock import clock
+    from rolecall.tools.read_file import reader
+    from rolecall.tools.search_files import searcher
+    from rolecall.tools.workspace import Workspace
+
+    workspace = Workspace(context.workspace)
+    return [clock, calculator, reader(workspace), searcher(workspace)]
+
+
+def _user_tools(folder: Path | None) -> list[tuple[BaseTool, str]]:
+    if folder is not None:
+        return tools_in(folder.expanduser())
+    default = home() / "tools"
+    return tools_in(default) if default.is_dir() else []
