@@ -9,20 +9,19 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from rolecall.config.document import Document, explain, line_of, parse, validate
 from rolecall.config.schema import (
     BUILT_IN_ROLES,
     ConfigFile,
     ModelRole,
     ModelSpec,
     Role,
-    RoleHints,
     Settings,
     Stack,
 )
@@ -31,16 +30,6 @@ from rolecall.home import home
 
 PACKAGED = Path(__file__).resolve().parent
 _ENV_PREFIX = "ROLECALL_SETTINGS__"
-_MAX_FILE_BYTES = 1_000_000
-
-
-@dataclass(frozen=True)
-class _Document:
-    """A parsed file with the line of every key, for messages."""
-
-    path: Path
-    data: dict[str, Any]
-    node: yaml.Node | None
 
 
 def load_stack(
@@ -56,21 +45,21 @@ def load_stack(
     Raises:
         ConfigError: naming file, line and key, and what was expected.
     """
-    layers = [_parse(PACKAGED / "models.yaml")]
+    layers = [parse(PACKAGED / "models.yaml")]
     user = _user_models_yaml()
     if user is not None:
-        layers.append(_parse(user))
+        layers.append(parse(user))
     chosen = stack if stack is not None else os.environ.get("ROLECALL_STACK") or None
     if chosen is not None:
         layers = [_without_models(layer) for layer in layers]
-    files = [_validate(layer) for layer in layers]
+    files = [validate(layer) for layer in layers]
     if chosen is not None or not files[-1].models:
-        layers.append(_parse(find_stack(chosen) if chosen is not None else _active(layers, files)))
-        files.append(_validate(layers[-1]))
+        layers.append(parse(find_stack(chosen) if chosen is not None else _active(layers, files)))
+        files.append(validate(layers[-1]))
     return _assemble(layers, files, overrides or {})
 
 
-def _active(layers: list[_Document], files: list[ConfigFile]) -> Path:
+def _active(layers: list[Document], files: list[ConfigFile]) -> Path:
     """The stack that the last ``models.yaml`` with a ``stack`` names; files relative to it."""
     pairs = zip(reversed(layers), reversed(files), strict=True)
     layer, name = next((layer, file.stack) for layer, file in pairs if file.stack)
@@ -144,177 +133,16 @@ def _user_models_yaml() -> Path | None:
     return path if path.is_file() else None
 
 
-def _without_models(document: _Document) -> _Document:
+def _without_models(document: Document) -> Document:
     data = {key: value for key, value in document.data.items() if key not in {"stack", "models"}}
-    return _Document(document.path, data, document.node)
-
-
-# --- one file -----------------------------------------------------------------------------------
-
-
-def _parse(path: Path) -> _Document:
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise ConfigError(f"{path} is larger than {_MAX_FILE_BYTES:,} bytes: not a stack file?")
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(f"{where}: not valid YAML: {problem}") from error
-    except ValueError as error:  # a date or number that looks like one and is none
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path}: nested too deeply") from error
-    if data is None:
-        raise ConfigError(f"{path} is empty: expected models: with a router (see stack show)")
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}:1: expected keys such as models:, found {type(data).__name__}")
-    _refuse_duplicates(path, node)
-    return _Document(path, data, node)
-
-
-def _refuse_duplicates(path: Path, node: yaml.Node | None) -> None:
-    seen_nodes: set[int] = set()
-    stack = [node]
-    while stack:
-        current = stack.pop()
-        if current is None or id(current) in seen_nodes:
-            continue
-        seen_nodes.add(id(current))
-        if isinstance(current, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in current.value:
-                if key.value in seen and key.value != "<<":
-                    line = key.start_mark.line + 1
-                    raise ConfigError(f"{path}:{line}: {key.value} stands here twice")
-                seen.add(str(key.value))
-                stack.append(value)
-        elif isinstance(current, yaml.SequenceNode):
-            stack.extend(current.value)
-
-
-def _validate(document: _Document) -> ConfigFile:
-    try:
-        file = ConfigFile.model_validate(document.data)
-    except ValidationError as error:
-        raise ConfigError(_explain(document, error)) from error
-    for role, candidates in file.models.items():
-        for index, spec in enumerate(candidates):
-            if spec.role is not None and spec.role != role:
-                line = _line_of(
-                    document.node, _as_written(document.node, ("models", role, index, "role"))
-                )
-                raise ConfigError(
-                    f"{document.path}:{line}: models.{role}.role: expected {role!r}, "
-                    f"found {spec.role!r}"
-                )
-    return file
-
-
-def _explain(document: _Document, error: ValidationError) -> str:
-    # A key misspelt is also a key missing: the first says more.
-    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    return "\n".join(_explain_one(document, cast("dict[str, Any]", one)) for one in problems[:5])
-
-
-def _explain_one(document: _Document, problem: dict[str, Any]) -> str:
-    location = _as_written(document.node, problem["loc"])
-    keys = [part for part in location if isinstance(part, str)]
-    line = _line_of(document.node, location)
-    where = f"{document.path}:{line}" if line else str(document.path)
-    dotted = ".".join(str(part) for part in location) or "file"
-    if problem["type"] == "extra_forbidden":
-        valid = _valid_keys(keys[:-1])
-        near = difflib.get_close_matches(str(location[-1]), valid, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        return f"{where}: {dotted}: unknown key.{hint} Expected one of: {', '.join(valid)}"
-    if problem["type"] == "missing":
-        return f"{where}: {dotted}: this key is required"
-    message = problem["msg"].removeprefix("Value error, ")
-    value = problem["input"]
-    if problem["type"] == "invalid_key":
-        return f"{where}: {dotted}: a key must be text"
-    shown = isinstance(value, str | int | float | bool | None) and "in the URL" not in message
-    found = f", found {_short(value)}" if shown else ""
-    if message.startswith("Input should be"):
-        message = message.replace("Input should be", "expected")
-    return f"{where}: {dotted}: {message}{found}"
-
-
-# pydantic adds the member of a union, and which side of a mapping, to an error's location
-_TAGS = frozenset({"literal['all']", "list[str]", "[key]"})
-
-
-def _as_written(node: yaml.Node | None, location: tuple[Any, ...]) -> list[Any]:
-    """An error's location in the words of the file: without pydantic's own additions."""
-    parts = [part for part in location if part not in _TAGS]
-    if len(parts) > 2 and parts[0] == "models" and parts[2] == 0:
-        models = _below(node, "models")
-        if isinstance(_below(models, parts[1]), yaml.MappingNode):
-            del parts[2]  # a single model spec stands where a list may stand
-    return parts
-
-
-def _below(node: yaml.Node | None, key: Any) -> yaml.Node | None:
-    if not isinstance(node, yaml.MappingNode):
-        return None
-    return next((value for name, value in node.value if name.value == str(key)), None)
-
-
-def _short(value: object) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of more digits than Python prints
-        return "a very large number"
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def _line_of(node: yaml.Node | None, location: list[Any]) -> int | None:
-    line = None
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == str(part):
-                    line, node = key.start_mark.line + 1, value
-                    break
-            else:
-                return line or node.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            if part >= len(node.value):
-                return line
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            return line
-    return line
-
-
-def _valid_keys(path: list[str]) -> list[str]:
-    model: type[BaseModel] = ConfigFile
-    for index, key in enumerate(path):
-        if index == 1 and path[0] in {"models", "roles"}:
-            model = ModelSpec if path[0] == "models" else RoleHints
-            continue
-        field = model.model_fields.get(key)
-        annotation = field.annotation if field else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return sorted(model.model_fields)
+    return Document(document.path, data, document.node)
 
 
 # --- all layers together ------------------------------------------------------------------------
 
 
 def _assemble(
-    layers: list[_Document], files: list[ConfigFile], overrides: Mapping[str, Any]
+    layers: list[Document], files: list[ConfigFile], overrides: Mapping[str, Any]
 ) -> Stack:
     document, file = layers[-1], files[-1]
     models = file.models
@@ -344,7 +172,7 @@ def _assemble(
     )
 
 
-def _settings(layers: list[_Document], overrides: Mapping[str, Any]) -> Settings:
+def _settings(layers: list[Document], overrides: Mapping[str, Any]) -> Settings:
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = _merge(merged, layer.data.get("settings") or {})
@@ -373,8 +201,8 @@ def _override(merged: dict[str, Any], key: list[str], value: Any, source: str) -
     try:
         Settings.model_validate(merged)
     except ValidationError as error:
-        document = _Document(Path(source), {}, None)
-        raise ConfigError(_explain_one(document, _first_below_settings(error))) from error
+        document = Document(Path(source), {}, None)
+        raise ConfigError(explain(document, _first_below_settings(error))) from error
     return merged
 
 
@@ -395,7 +223,7 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _roles(
-    layers: list[_Document], files: list[ConfigFile], models: Mapping[str, list[ModelSpec]]
+    layers: list[Document], files: list[ConfigFile], models: Mapping[str, list[ModelSpec]]
 ) -> dict[str, Role]:
     """Roles that have a model: the built-in ones, and others that have a prompt file."""
     roles: dict[str, Role] = {}
@@ -416,7 +244,7 @@ def _roles(
     return roles
 
 
-def _read_prompt(layer: _Document, role: str, prompt: str) -> str:
+def _read_prompt(layer: Document, role: str, prompt: str) -> str:
     folders = [layer.path.parent, layer.path.parent.parent, *_config_folders()]
     for folder in folders:
         path = _file(folder, prompt)
@@ -428,7 +256,7 @@ def _read_prompt(layer: _Document, role: str, prompt: str) -> str:
             if not text:
                 raise ConfigError(f"the prompt {path} of role {role} is empty")
             return text
-    line = _line_of(layer.node, ["roles", role, "prompt"])
+    line = line_of(layer.node, ["roles", role, "prompt"])
     raise ConfigError(
         f"{layer.path}:{line}: roles.{role}.prompt: {prompt} does not exist. "
         f"Looked in: {', '.join(dict.fromkeys(str(folder) for folder in folders))}"

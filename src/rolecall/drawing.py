@@ -1,8 +1,10 @@
-"""Draws a graph offline: mermaid and ascii by LangChain, SVG and PNG laid out by grandalf."""
+"""Draws a graph offline, in layers by distance from the start: ASCII, mermaid, SVG, PNG."""
 
 from __future__ import annotations
 
 import io
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -10,30 +12,43 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langchain_core.runnables.graph import Graph
 
-_BOX_HEIGHT = 36.0
-_CHAR_WIDTH = 8.5
-_MARGIN = 24.0
-_LAYER_GAP = 56.0
-_INK, _PAPER, _FILL, _PALE = "#1f2937", "#ffffff", "#eef2ff", "#6b7280"
+_BOX_HEIGHT, _CHAR_WIDTH, _PADDING = 36.0, 8.5, 24.0
+_MARGIN, _LAYER_GAP, _BOX_GAP = 24.0, 64.0, 56.0
+_INK, _PAPER, _FILL, _LINE = "#1f2937", "#ffffff", "#eef2ff", "#6b7280"
+
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Box:
-    """A node: its centre and size, in pixels."""
+    """A node: its centre and size in pixels, its layer (0 is the start)."""
 
     name: str
     x: float
     y: float
     width: float
-    height: float = _BOX_HEIGHT
+    layer: int
 
 
 @dataclass(frozen=True)
 class Arrow:
-    """An edge between two boxes; dashed when the graph decides at run time."""
+    """An edge; dashed when it is chosen at run time, both ways when its twin exists."""
 
-    points: tuple[tuple[float, float], ...]
+    source: Box
+    target: Box
     dashed: bool
+    both_ways: bool
+
+    @property
+    def ends(self) -> tuple[Point, Point]:
+        """Where the line begins and ends: on the sides of the boxes that face each other."""
+        a, b = self.source, self.target
+        if a.layer == b.layer:
+            side = 1 if b.x > a.x else -1
+            return (a.x + side * a.width / 2, a.y), (b.x - side * b.width / 2, b.y)
+        side = 1 if b.y > a.y else -1
+        half = side * _BOX_HEIGHT / 2
+        return (a.x, a.y + half), (b.x, b.y - half)
 
 
 @dataclass(frozen=True)
@@ -50,44 +65,110 @@ def draw_graph(graph: Graph, form: str) -> bytes:
     """A graph as ``ascii``, ``mermaid``, ``svg`` or ``png``."""
     if form == "mermaid":
         return graph.draw_mermaid().encode()
-    if form == "ascii":
-        return (graph.draw_ascii() + "\n").encode()
     picture = lay_out(graph)
+    if form == "ascii":
+        return to_ascii(picture).encode()
     return to_svg(picture).encode() if form == "svg" else to_png(picture)
 
 
 def lay_out(graph: Graph) -> Picture:
-    """Place nodes in layers (Sugiyama, Tagawa, Toda 1981, as grandalf implements it)."""
-    from grandalf.graphs import Edge, Vertex
-    from grandalf.graphs import Graph as Layered
-    from grandalf.layouts import SugiyamaLayout
-
-    vertices = {name: Vertex(name) for name in graph.nodes}
-    for name, vertex in vertices.items():
-        vertex.view = _View(len(_label(name)) * _CHAR_WIDTH + 24.0)
-    edges = [Edge(vertices[e.source], vertices[e.target]) for e in graph.edges]
-    component = Layered(list(vertices.values()), edges).C[0]
-    layout = SugiyamaLayout(component)
-    layout.yspace = _LAYER_GAP
-    layout.init_all(roots=[vertices[next(iter(graph.nodes))]])
-    layout.draw()
-    left = min(v.view.xy[0] - v.view.w / 2 for v in vertices.values()) - _MARGIN * 3
-    top = min(v.view.xy[1] for v in vertices.values()) - _BOX_HEIGHT / 2 - _MARGIN
-    boxes = {
-        name: Box(_label(name), v.view.xy[0] - left, v.view.xy[1] - top, v.view.w)
-        for name, v in vertices.items()
+    """Place each node in the layer of its shortest distance from the first node."""
+    layers = _layers(graph)
+    rows: dict[int, list[str]] = {}
+    for name, layer in layers.items():
+        rows.setdefault(layer, []).append(name)
+    widths = {name: len(_label(name)) * _CHAR_WIDTH + _PADDING for name in layers}
+    spans = {
+        layer: sum(widths[name] for name in row) + _BOX_GAP * (len(row) - 1)
+        for layer, row in rows.items()
     }
-    both = {(e.source, e.target) for e in graph.edges}
+    paper = max(spans.values()) + 2 * _MARGIN
+    boxes: dict[str, Box] = {}
+    for layer, row in rows.items():
+        left = (paper - spans[layer]) / 2
+        y = _MARGIN + _BOX_HEIGHT / 2 + layer * (_BOX_HEIGHT + _LAYER_GAP)
+        for name in row:
+            boxes[name] = Box(_label(name), left + widths[name] / 2, y, widths[name], layer)
+            left += widths[name] + _BOX_GAP
+    pairs = {(edge.source, edge.target) for edge in graph.edges}
     arrows = [
-        Arrow(
-            _route(boxes[e.source], boxes[e.target], list(boxes.values()), (e.target, e.source) in both),
-            e.conditional,
-        )
-        for e in graph.edges
+        Arrow(boxes[s], boxes[t], edge.conditional, (t, s) in pairs)
+        for edge in graph.edges
+        for s, t in [(edge.source, edge.target)]
+        if (t, s) not in pairs or (layers[s], s) < (layers[t], t)
     ]
-    width = max(max(b.x + b.width / 2 for b in boxes.values()), _rightmost(arrows)) + _MARGIN
-    height = max(b.y for b in boxes.values()) + _BOX_HEIGHT / 2 + _MARGIN
-    return Picture(list(boxes.values()), arrows, width, height)
+    height = 2 * _MARGIN + (max(rows) + 1) * (_BOX_HEIGHT + _LAYER_GAP) - _LAYER_GAP
+    return Picture(list(boxes.values()), arrows, paper, height)
+
+
+def _layers(graph: Graph) -> dict[str, int]:
+    first = next(iter(graph.nodes))
+    layers = {first: 0}
+    waiting = deque([first])
+    while waiting:
+        name = waiting.popleft()
+        for edge in graph.edges:
+            if edge.source == name and edge.target not in layers:
+                layers[edge.target] = layers[name] + 1
+                waiting.append(edge.target)
+    order = list(graph.nodes)
+    reached = sorted(layers, key=lambda name: (layers[name], order.index(name)))
+    return {name: layers[name] for name in reached}
+
+
+def _label(name: str) -> str:
+    return name.strip("_") if name.startswith("__") else name
+
+
+# --- ASCII ----------------------------------------------------------------------------------------
+
+_COLUMN, _ROWS_PER_LAYER = _CHAR_WIDTH, 8
+
+
+def to_ascii(picture: Picture) -> str:
+    """The picture in characters: ``.`` lines are chosen at run time."""
+    columns = int(picture.width / _COLUMN) + 2
+    rows = (max(box.layer for box in picture.boxes) + 1) * _ROWS_PER_LAYER
+    canvas = [[" "] * columns for _ in range(rows)]
+    for arrow in picture.arrows:
+        cells = list(_cells(arrow))
+        for column, row in cells:
+            canvas[row][column] = "." if arrow.dashed else "|"
+        level = arrow.source.layer == arrow.target.layer
+        forward = ">" if arrow.target.x > arrow.source.x else "<"
+        column, row = cells[-1]
+        canvas[row][column] = forward if level else "v"
+        if arrow.both_ways:
+            column, row = cells[0]
+            canvas[row][column] = "^"
+    for box in picture.boxes:
+        top, left = box.layer * _ROWS_PER_LAYER, int(box.x / _COLUMN) - len(box.name) // 2 - 2
+        edge = "+" + "-" * (len(box.name) + 2) + "+"
+        for offset, line in enumerate((edge, f"| {box.name} |", edge)):
+            canvas[top + offset][left : left + len(line)] = line
+    lines = ["".join(row).rstrip() for row in canvas]
+    while lines and not lines[-1]:
+        lines.pop()
+    return "\n".join(lines) + "\n"
+
+
+def _cells(arrow: Arrow) -> Iterator[tuple[int, int]]:
+    a, b = arrow.source, arrow.target
+    if a.layer == b.layer:
+        (x0, _), (x1, _) = arrow.ends
+        step = 1 if x1 > x0 else -1
+        row = a.layer * _ROWS_PER_LAYER + 1
+        for column in range(int(x0 / _COLUMN) + step, int(x1 / _COLUMN), step):
+            yield column, row
+        return
+    first = a.layer * _ROWS_PER_LAYER + 3
+    last = b.layer * _ROWS_PER_LAYER - 1
+    for row in range(first, last + 1):
+        share = (row - first + 1) / (last - first + 2)
+        yield int((a.x + (b.x - a.x) * share) / _COLUMN), row
+
+
+# --- SVG and PNG ----------------------------------------------------------------------------------
 
 
 def to_svg(picture: Picture) -> str:
@@ -95,21 +176,22 @@ def to_svg(picture: Picture) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{picture.width:.0f}" '
         f'height="{picture.height:.0f}" font-family="sans-serif" font-size="14">',
-        '<defs><marker id="tip" markerWidth="10" markerHeight="8" refX="9" refY="4" '
-        f'orient="auto"><path d="M0,0 L10,4 L0,8 z" fill="{_PALE}"/></marker></defs>',
         f'<rect width="100%" height="100%" fill="{_PAPER}"/>',
     ]
     for arrow in picture.arrows:
-        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in arrow.points)
+        (x0, y0), (x1, y1) = arrow.ends
         dash = ' stroke-dasharray="5 4"' if arrow.dashed else ""
         parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{_PALE}" stroke-width="1.4"'
-            f'{dash} marker-end="url(#tip)"/>'
+            f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" '
+            f'stroke="{_LINE}" stroke-width="1.4"{dash}/>'
         )
+        for tip in _tips(arrow, 9.0):
+            corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in tip)
+            parts.append(f'<polygon points="{corners}" fill="{_LINE}"/>')
     for box in picture.boxes:
         parts.append(
-            f'<rect x="{box.x - box.width / 2:.1f}" y="{box.y - box.height / 2:.1f}" rx="8" '
-            f'width="{box.width:.1f}" height="{box.height:.1f}" fill="{_FILL}" '
+            f'<rect x="{box.x - box.width / 2:.1f}" y="{box.y - _BOX_HEIGHT / 2:.1f}" rx="8" '
+            f'width="{box.width:.1f}" height="{_BOX_HEIGHT:.1f}" fill="{_FILL}" '
             f'stroke="{_INK}"/><text x="{box.x:.1f}" y="{box.y + 5:.1f}" fill="{_INK}" '
             f'text-anchor="middle">{escape(box.name)}</text>'
         )
@@ -125,95 +207,50 @@ def to_png(picture: Picture, scale: float = 2.0) -> bytes:
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(size=14 * scale)
     for arrow in picture.arrows:
-        points = [(x * scale, y * scale) for x, y in arrow.points]
-        for start, end in zip(points, points[1:], strict=False):
-            _line(draw, start, end, scale, dashed=arrow.dashed)
-        draw.polygon(_tip(points[-2], points[-1], 9 * scale), fill=_PALE)
+        start, end = (tuple(c * scale for c in point) for point in arrow.ends)
+        _draw_line(draw, start, end, scale, arrow.dashed)
+        for tip in _tips(arrow, 9.0):
+            draw.polygon([(x * scale, y * scale) for x, y in tip], fill=_LINE)
     for box in picture.boxes:
-        corners = [
-            (box.x - box.width / 2) * scale,
-            (box.y - box.height / 2) * scale,
-            (box.x + box.width / 2) * scale,
-            (box.y + box.height / 2) * scale,
-        ]
-        draw.rounded_rectangle(corners, 8 * scale, fill=_FILL, outline=_INK, width=round(scale))
+        half_width, half_height = box.width / 2, _BOX_HEIGHT / 2
+        corners = (box.x - half_width, box.y - half_height, box.x + half_width, box.y + half_height)
+        draw.rounded_rectangle(
+            [c * scale for c in corners], 8 * scale, fill=_FILL, outline=_INK, width=round(scale)
+        )
         draw.text((box.x * scale, box.y * scale), box.name, fill=_INK, font=font, anchor="mm")
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()
 
 
-class _View:
-    """What grandalf wants to know of a node, and where it puts it."""
-
-    def __init__(self, width: float) -> None:
-        self.w, self.h, self.xy = width, _BOX_HEIGHT, (0.0, 0.0)
-
-
-def _label(name: str) -> str:
-    return name.strip("_") if name.startswith("__") else name
-
-
-def _route(
-    source: Box, target: Box, boxes: list[Box], both_ways: bool
-) -> tuple[tuple[float, float], ...]:
-    """Straight down, moved aside for the way back, around boxes that stand between."""
-    shift = 10.0 if both_ways else 0.0
-    if target.y > source.y:
-        start = (source.x - shift, source.y + source.height / 2)
-        end = (target.x - shift, target.y - target.height / 2)
-    else:
-        start = (source.x + shift, source.y - source.height / 2)
-        end = (target.x + shift, target.y + target.height / 2)
-    if not any(_crosses(start, end, box) for box in boxes if box not in (source, target)):
-        return (start, end)
-    low, high = sorted((source.y, target.y))
-    between = [b for b in boxes if low - 1 < b.y < high + 1]
-    side = max(b.x + b.width / 2 for b in between) + 18.0
-    return (
-        (source.x + source.width / 2, source.y),
-        (side, source.y + (target.y - source.y) * 0.25),
-        (side, source.y + (target.y - source.y) * 0.75),
-        (target.x + target.width / 2, target.y),
-    )
-
-
-def _crosses(start: tuple[float, float], end: tuple[float, float], box: Box) -> bool:
-    for step in range(1, 24):
-        t = step / 24
-        x = start[0] + (end[0] - start[0]) * t
-        y = start[1] + (end[1] - start[1]) * t
-        if abs(x - box.x) < box.width / 2 + 4 and abs(y - box.y) < box.height / 2 + 4:
-            return True
-    return False
-
-
-def _rightmost(arrows: list[Arrow]) -> float:
-    return max(x for arrow in arrows for x, _ in arrow.points)
-
-
-def _line(
-    draw: Any, start: tuple[float, float], end: tuple[float, float], scale: float, *, dashed: bool
-) -> None:
+def _draw_line(draw: Any, start: Any, end: Any, scale: float, dashed: bool) -> None:
     width = max(1, round(1.4 * scale))
-    length = ((end[0] - start[0]) ** 2 + (end[1] - start[1]) ** 2) ** 0.5
-    if not dashed or length == 0:
-        draw.line([start, end], fill=_PALE, width=width)
+    if not dashed:
+        draw.line([start, end], fill=_LINE, width=width)
         return
-    dash, gap, at = 5 * scale, 4 * scale, 0.0
-    while at < length:
-        stop = min(at + dash, length)
-        draw.line([_along(start, end, at / length), _along(start, end, stop / length)], _PALE, width)
-        at += dash + gap
+    length = ((end[0] - start[0]) ** 2 + (end[1] - start[1]) ** 2) ** 0.5
+    dashes = max(1, round(length / (9 * scale)))
+    for index in range(dashes):
+        share, until = index / dashes, (index + 0.55) / dashes
+        draw.line([_between(start, end, share), _between(start, end, until)], _LINE, width)
 
 
-def _along(start: tuple[float, float], end: tuple[float, float], t: float) -> tuple[float, float]:
-    return (start[0] + (end[0] - start[0]) * t, start[1] + (end[1] - start[1]) * t)
+def _tips(arrow: Arrow, size: float) -> list[list[Point]]:
+    start, end = arrow.ends
+    towards = [(start, end), (end, start)] if arrow.both_ways else [(start, end)]
+    return [_tip(before, point, size) for before, point in towards]
 
 
-def _tip(before: tuple[float, float], end: tuple[float, float], size: float) -> list[tuple[float, float]]:
+def _tip(before: Point, end: Point, size: float) -> list[Point]:
     length = ((end[0] - before[0]) ** 2 + (end[1] - before[1]) ** 2) ** 0.5 or 1.0
     dx, dy = (end[0] - before[0]) / length, (end[1] - before[1]) / length
-    base = (end[0] - dx * size, end[1] - dy * size)
-    half = size * 0.4
-    return [end, (base[0] - dy * half, base[1] + dx * half), (base[0] + dy * half, base[1] - dx * half)]
+    base, half = (end[0] - dx * size, end[1] - dy * size), size * 0.4
+    return [
+        end,
+        (base[0] - dy * half, base[1] + dx * half),
+        (base[0] + dy * half, base[1] - dx * half),
+    ]
+
+
+def _between(start: Any, end: Any, share: float) -> Point:
+    return (start[0] + (end[0] - start[0]) * share, start[1] + (end[1] - start[1]) * share)

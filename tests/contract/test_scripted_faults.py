@@ -75,14 +75,14 @@ def test_a_hang_lasts_until_the_client_goes(
 def test_closing_the_runner_ends_a_hang(fault: FaultKind) -> None:
     failures: list[Exception] = []
 
-    def client() -> None:
+    def client(runner: ScriptedRunner) -> None:
         try:
             ask(runner, fault, stream=True)
         except httpx.HTTPError as error:
             failures.append(error)
 
     with ScriptedRunner() as runner:
-        thread = threading.Thread(target=client)
+        thread = threading.Thread(target=client, args=(runner,))
         thread.start()
         assert eventually(lambda: bool(runner.calls))
     thread.join(3)
@@ -179,7 +179,12 @@ def test_every_kind_of_fault_can_be_scripted_in_every_dialect() -> None:
                 for stream in (False, True):
                     fault = Fault(kind, bytes_per_s=10_000_000)
                     runner.enqueue(ScriptedReply(TEXT, fault=fault, chunk_delay_s=0.001))
-                    request = {"model": "tiny", "messages": [], "stream": stream, **body}
+                    request: dict[str, Any] = {
+                        "model": "tiny",
+                        "messages": [],
+                        "stream": stream,
+                        **body,
+                    }
                     try:
                         client.post(
                             runner.url + path,

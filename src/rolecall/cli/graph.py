@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+
 from rolecall.errors import StateError, UsageError
 
 _FORMS = ("ascii", "mermaid", "svg", "png")

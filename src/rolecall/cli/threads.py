@@ -136,7 +136,9 @@ def search(
     from rich.text import Text
 
     for row in rows:
-        out.print(Text(f"{row['thread_id']} #{row['number']}  ", style="bold") + Text(row["snippet"]))
+        out.print(
+            Text(f"{row['thread_id']} #{row['number']}  ", style="bold") + Text(row["snippet"])
+        )
     if not rows:
         out.print("Nothing found.")
 
@@ -217,7 +219,9 @@ def _as_markdown(thread: str, turns: list[dict[str, Any]]) -> str:
     parts = [f"# Thread {thread}"]
     for turn in turns:
         parts.append(f"## {turn['number']}. {_when(turn['created_at'])}\n\n{turn['question']}")
-        parts.append(f"**{turn['role'] or turn['status']}:**\n\n{turn['answer'] or turn['error'] or ''}")
+        parts.append(
+            f"**{turn['role'] or turn['status']}:**\n\n{turn['answer'] or turn['error'] or ''}"
+        )
     return "\n\n".join(parts)
 
 

@@ -106,7 +106,9 @@ def _tree(trace: dict[str, Any]) -> Any:
             )
         )
     for e in trace["errors"]:
-        events.append((e["at"], f"[red]error[/] in {e['node'] or 'the run'}: {escape(e['message'])}"))
+        events.append(
+            (e["at"], f"[red]error[/] in {e['node'] or 'the run'}: {escape(e['message'])}")
+        )
     for _, text in sorted(events, key=lambda event: event[0]):
         tree.add(text)
     if turn["answer"]:

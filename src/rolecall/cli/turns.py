@@ -73,14 +73,14 @@ def show_turn(parts: Iterator[Part], *, as_json: bool) -> Reply:
         except RolecallError as error:
             print_failure(error)
             raise
-        assert reply is not None  # noqa: S101 - the last part of every run
+        assert reply is not None
         print_json(reply.as_json())
         return reply
     with TurnView(out, err) as view:
         for part in parts:
             reply = part.data.get("reply", reply)
             view.show(part)
-    assert reply is not None  # noqa: S101 - the last part of every run
+    assert reply is not None
     if reply.waiting_for is not None:
         err.print(f"[yellow]The turn waits for you:[/] {reply.waiting_for}")
         err.print(f'Answer with: rolecall resume {reply.thread_id} --answer "…"')

@@ -74,7 +74,10 @@ class TurnView:
             self._note(f"  {data['name']}({arguments})", "cyan")
             self._status = f"running {data['name']}"
         elif part.type == "tool_finished":
-            self._note(f"  = {_first_line(data['result'])}", "cyan" if data["status"] == "success" else "red")
+            self._note(
+                f"  = {_first_line(data['result'])}",
+                "cyan" if data["status"] == "success" else "red",
+            )
         elif part.type == "call" and data["call"]["status"] == "error":
             self._note(f"  {data['call']['error']}", "yellow")
         elif part.type == "replaced":

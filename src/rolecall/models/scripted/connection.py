@@ -13,11 +13,11 @@ from rolecall.models.scripted.script import Request
 _READ_BYTES = 65_536
 
 
-class ClientGone(Exception):  # noqa: N818 - an event, not an error
+class ClientGone(Exception):
     """The client closed the connection before its answer was complete."""
 
 
-class BadRequest(Exception):  # noqa: N818 - named after the HTTP status
+class BadRequest(Exception):
     """What arrived is not a request that a runner understands."""
 
 
