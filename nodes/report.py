@@ -15,9 +15,14 @@ from rolecall.telemetry.recorder import Recorder
 
 
 def run_ids(config: RunnableConfig, turn: TurnInfo | None = None) -> tuple[str | None, str | None]:
-    """``(turn_id, trace_id)`` of this run: the run's config first, so that a fork gets its own."""
+    """``(turn_id, trace_id)`` of this run: the run's config first, so that a fork gets its own.
+
+    A LangGraph server names each run in ``run_id``: that is the trace there.
+    """
     configurable = config.get("configurable") or {}
-    turn_id, trace_id = configurable.get("turn_id"), configurable.get("trace_id")
+    turn_id = configurable.get("turn_id")
+    trace_id = configurable.get("trace_id") or configurable.get("run_id")
+    trace_id = None if trace_id is None else str(trace_id)
     if turn is not None:
         turn_id, trace_id = turn_id or turn["turn_id"], trace_id or turn["trace_id"]
     return turn_id, trace_id
@@ -77,6 +82,21 @@ class Report:
             result=result,
             started_at=started_at,
             latency_ms=latency_ms,
+        )
+
+    def finished(self, turn: TurnInfo, thread_id: str | None, outcome: dict[str, Any]) -> None:
+        """The turn has its answer. Runs of a LangGraph server are listed through this row."""
+        self._add(
+            "turns",
+            turn_id=turn["turn_id"],
+            thread_id=thread_id,
+            status="done",
+            question=turn["question"],
+            answer=outcome["answer"],
+            role=outcome["role"],
+            finish_reason=outcome["finish_reason"],
+            started_at=turn["started_at"],
+            total_ms=(time.time() - turn["started_at"]) * 1000.0,
         )
 
     def error(self, kind: str, message: str) -> None:

@@ -73,6 +73,8 @@ def make_synthesis(
         turn_id = run_ids(config, state["turn"])[0]
         if transcript is not None and turn_id is not None:
             await transcript.finish(turn_id, "done", outcome)
+        thread_id = (config.get("configurable") or {}).get("thread_id")
+        report.finished(state["turn"], thread_id, outcome)
         report.event("answer", **outcome)
         changes = bound([*state["messages"][:-1], answer], window_tokens)
         cut = next((m for m in changes if m.id == answer.id), None)

@@ -78,7 +78,7 @@ def ps(as_json: _Json = False) -> None:
     if not rows:
         _console().print("No embedded server is running.")
         return
-    table = _table("MODEL", "PID", "ADDRESS", "CONTEXT", "MEMORY", "STATE", "UP")
+    table = _table("MODEL", "PID", "ADDRESS", "CONTEXT", "MEMORY", "STATE", "UP SINCE")
     for row in rows:
         table.add_row(
             row["model"],
@@ -87,7 +87,7 @@ def ps(as_json: _Json = False) -> None:
             f"{row['context_length']:,}",
             _megabytes(row["memory_bytes"]),
             row["state"],
-            _duration(row["up_s"]),
+            _duration(row["up_s"]) + " ago",
         )
     _console().print(table)
 
@@ -176,7 +176,7 @@ def _process(server: RunningServer) -> dict[str, Any]:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, no_wrap=column in {"MODEL", "ADDRESS"})
+        table.add_column(column, no_wrap=column != "FROM")
     return table
 
 
@@ -193,6 +193,7 @@ def _megabytes(size: int | None) -> str:
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(int(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -19,7 +19,7 @@ StackArgument = Annotated[
 @app.command("list")
 def list_stacks(as_json: JsonOption = False) -> None:
     """List the stacks that have a name; the active one is marked."""
-    from rolecall.cli.output import out, print_json
+    from rolecall.cli.output import out, print_json, table
     from rolecall.config.load import load_stack, stack_files
     from rolecall.errors import ConfigError
 
@@ -42,13 +42,11 @@ def list_stacks(as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"stacks": rows})
         return
-    from rich.table import Table
-
-    table = Table("", "stack", "description", box=None, header_style="bold")
+    shown = table("", "stack", "description")
     for row in rows:
         about = f"[red]{row['problem']}[/]" if row["problem"] else row["description"]
-        table.add_row("*" if row["active"] else "", row["name"], about)
-    out.print(table)
+        shown.add_row("*" if row["active"] else "", row["name"], about)
+    out.print(shown)
 
 
 @app.command()
@@ -108,7 +106,7 @@ def check(
 ) -> None:
     """Ask every endpoint of a stack what it offers; loads no model."""
     from rolecall import bridge
-    from rolecall.cli.output import out, print_json
+    from rolecall.cli.output import out, print_json, table
     from rolecall.config.load import load_stack
     from rolecall.models.check import check_stack
 
@@ -118,13 +116,11 @@ def check(
     if as_json:
         print_json({"stack": stack.name, "models": found})
     else:
-        from rich.table import Table
-
         colours = {"ok": "green", "weak": "yellow", "unfit": "red", "unreachable": "red"}
-        table = Table("role", "model", "endpoint", "verdict", "why", box=None, header_style="bold")
+        shown = table("role", "model", "endpoint", "verdict", "why")
         for row in found:
             verdict = f"[{colours[row['verdict']]}]{row['verdict']}[/]"
-            table.add_row(row["role"], row["model"], row["endpoint"], verdict, row["why"])
-        out.print(table)
+            shown.add_row(row["role"], row["model"], row["endpoint"], verdict, row["why"])
+        out.print(shown)
     if strict and unfit:
         raise typer.Exit(3)

@@ -38,23 +38,23 @@ def list_threads(
 ) -> None:
     """List threads, last used first."""
     from rolecall import bridge
-    from rolecall.cli.output import out, print_json
+    from rolecall.cli.output import out, print_json, table
 
     with _assistant() as assistant:
         rows = bridge.run(assistant.transcript.threads(limit, offset))
     if as_json:
         print_json({"threads": rows})
         return
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table("thread", "title", "turns", "last", "used", box=None, header_style="bold")
+    shown = table("thread", "turns", "last", "used", "title", last="ellipsis")
     for row in rows:
         status = row["status"] or "–"
         mark = status if status == "done" else f"[yellow]{status}[/]"
-        table.add_row(
-            row["thread_id"], row["title"], str(row["turns"]), mark, _when(row["updated_at"])
+        shown.add_row(
+            row["thread_id"], str(row["turns"]), mark, _when(row["updated_at"]), Text(row["title"])
         )
-    out.print(table if rows else 'No threads yet. Begin one: rolecall ask "…"')
+    out.print(shown if rows else 'No threads yet. Begin one: rolecall ask "…"')
 
 
 @app.command()
@@ -106,16 +106,12 @@ def _show_turns(turns: list[dict[str, Any]]) -> None:
 
 
 def _show_steps(steps: list[dict[str, Any]]) -> None:
-    from rich.table import Table
+    from rolecall.cli.output import out, table
 
-    from rolecall.cli.output import out
-
-    table = Table("step", "checkpoint id", "next", "at", box=None, header_style="bold")
+    shown = table("step", "checkpoint id", "next")
     for step in steps:
-        table.add_row(
-            str(step["step"]), step["checkpoint_id"], ", ".join(step["next"]) or "–", step["at"]
-        )
-    out.print(table)
+        shown.add_row(str(step["step"]), step["checkpoint_id"], ", ".join(step["next"]) or "–")
+    out.print(shown)
 
 
 @app.command()

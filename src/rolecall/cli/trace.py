@@ -21,29 +21,28 @@ def list_traces(
     as_json: JsonOption = False,
 ) -> None:
     """List the latest turns with what they took."""
-    from rolecall.cli.output import out, print_json, seconds
+    from rolecall.cli.output import out, print_json, seconds, table
     from rolecall.telemetry.open import open_traces
 
     rows = open_traces().latest(limit, thread)
     if as_json:
         print_json({"traces": rows})
         return
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table("trace", "at", "thread", "role", "status", "total", "question", box=None)
+    shown = table("trace", "at", "thread", "node", "status", "total", "question", last="ellipsis")
     for row in rows:
         question = " ".join((row["question"] or "").split())
-        table.add_row(
-            row["trace_id"][:12],
-            time.strftime("%m-%d %H:%M:%S", time.localtime(row["started_at"])),
-            row["thread_id"],
+        shown.add_row(
+            row["trace_id"][:8],
+            time.strftime("%m-%d %H:%M", time.localtime(row["started_at"])),
+            row["thread_id"] or "–",
             row["role"] or "–",
             row["status"],
             seconds(row["total_ms"]),
-            Text(question[:48]),
+            Text(question),
         )
-    out.print(table if rows else "No traces yet.")
+    out.print(shown if rows else "No traces yet.")
 
 
 @app.command()

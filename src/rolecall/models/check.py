@@ -48,8 +48,8 @@ async def _judge(role: str, spec: ModelSpec) -> tuple[str, str]:
         offered = await list_models(address_of(spec))
     except RolecallError as error:
         return "unfit", str(error)
-    except (httpx.HTTPError, OSError) as error:
-        return "unreachable", f"{type(error).__name__}: is the runner started?"
+    except (httpx.HTTPError, OSError):
+        return "unreachable", "nothing answers there; is the runner started?"
     if offered is not None and not offers(offered, spec.id):
         return "unfit", f"no such model there; it has {', '.join(sorted(offered)[:10]) or 'none'}"
     wanted = _MIN_CONTEXT.get(role, _MIN_CONTEXT_OTHERS)
@@ -59,9 +59,11 @@ async def _judge(role: str, spec: ModelSpec) -> tuple[str, str]:
 
 
 def _judge_embedded(spec: ModelSpec) -> tuple[str, str]:
-    from rolecall.models.embedded.weights import find, is_installed
+    from rolecall.config.catalog import load_catalog
+    from rolecall.models.embedded.weights import weights_path
 
-    entry = find(spec.id)
-    if is_installed(entry):
+    entry = load_catalog()[spec.id]
+    path = weights_path(entry)
+    if path is not None and path.is_file():
         return "ok", "installed"
     return "ok", f"will be pulled on first use ({(entry.size_bytes or 0) / 1e6:.0f} MB)"

@@ -5,20 +5,45 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import re
 import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
 from rolecall.config.schema import ModelSpec
 from rolecall.errors import ConfigError, RemoteEndpoint
 
-_API_SUFFIXES = ("/chat/completions", "/completions", "/responses", "/api/chat", "/api/generate")
+_API_PATH = re.compile(
+    r"(?:/(?:chat/completions|completions|responses|embeddings|models)"
+    r"|/api(?:/(?:chat|generate|tags|embed|show|ps|version))?)$"
+)
 _LIST_TIMEOUT_S = 5.0
+# Named one by one: Python's is_private also holds ranges that are routed elsewhere (Teredo).
+_NEAR = [
+    ipaddress.ip_network(network)
+    for network in (
+        "127.0.0.0/8",
+        "0.0.0.0/32",  # as a destination: this machine
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "100.64.0.0/10",  # carrier-grade NAT, used by mesh VPNs
+        "::1/128",
+        "::/128",
+        "fc00::/7",
+        "fe80::/10",
+    )
+]
+# A quantisation, file format or part number behind a model's name.
+_VARIANT = re.compile(
+    r"(?:[-_.@:](?:i?q\d(?:[_-](?:\d|k|nl|xx?s|xl|[sml]))*|tq\d_\d|bf16|fp?(?:16|32)|fp8|int[48]"
+    r"|[2-8]-?bit|w\d+a\d+|mxfp4|nvfp4|awq|gptq|mlx|gguf|ud|i1|imat(?:rix)?|\d{5}-of-\d{5}))+"
+)
 
 
 @dataclass(frozen=True)
@@ -48,12 +73,11 @@ def address_of(spec: ModelSpec) -> Address:
     """The server that a spec's URL names; ``/v1``, ``/v1/chat/completions`` only name it.
 
     Raises:
-        ConfigError: ``api_key_env`` names a variable that is not set.
+        ConfigError: the endpoint is no URL, or ``api_key_env`` names a variable that is not set.
     """
-    root = spec.endpoint
-    for suffix in _API_SUFFIXES:
-        root = root.removesuffix(suffix)
-    root = root.rstrip("/").removesuffix("/v1").rstrip("/")
+    url = _url_of(spec)
+    path = _API_PATH.sub("", url.path.rstrip("/")).rstrip("/").removesuffix("/v1").rstrip("/")
+    root = str(url.copy_with(path=path or "/", query=None, fragment=None)).rstrip("/")
     key = None
     if spec.api_key_env is not None:
         key = os.environ.get(spec.api_key_env)
@@ -61,7 +85,20 @@ def address_of(spec: ModelSpec) -> Address:
             raise ConfigError(
                 f"model {spec.id}: api_key_env names {spec.api_key_env}, which is not set"
             )
+        if not (key.isascii() and key.isprintable()) or key != key.strip():
+            raise ConfigError(
+                f"model {spec.id}: what {spec.api_key_env} holds cannot be sent as a key "
+                "(a line break or a character outside of ASCII)"
+            )
     return Address(root, key)
+
+
+def _url_of(spec: ModelSpec) -> httpx.URL:
+    """Parsed as the client will: the host that is judged is the host that is called."""
+    try:
+        return httpx.URL(spec.endpoint)
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"model {spec.id}: {spec.endpoint} is not a URL: {error}") from error
 
 
 async def refuse_remote(spec: ModelSpec) -> None:
@@ -72,7 +109,7 @@ async def refuse_remote(spec: ModelSpec) -> None:
     """
     if spec.allow_remote:
         return
-    host = urlsplit(spec.endpoint).hostname or ""
+    host = _url_of(spec).raw_host.decode("ascii")
     for address in await _addresses(host):
         if not _is_near(address):
             raise RemoteEndpoint(
@@ -83,7 +120,7 @@ async def refuse_remote(spec: ModelSpec) -> None:
 
 async def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     try:
-        return [ipaddress.ip_address(host.split("%")[0])]
+        return [ipaddress.ip_address(host.strip("[]").split("%")[0])]
     except ValueError:
         pass
     try:
@@ -95,15 +132,7 @@ async def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Ad
 
 def _is_near(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     mapped = getattr(address, "ipv4_mapped", None)
-    if mapped is not None:
-        return _is_near(mapped)
-    shared = ipaddress.ip_network("100.64.0.0/10")  # carrier-grade NAT, used by mesh VPNs
-    return (
-        address.is_loopback
-        or (address.is_private and not address.is_unspecified)
-        or address.is_link_local
-        or (address.version == 4 and address in shared)
-    )
+    return any((mapped or address) in network for network in _NEAR)
 
 
 async def list_models(
@@ -115,9 +144,13 @@ async def list_models(
 
     Raises:
         httpx.HTTPError: the server cannot be reached.
+        TimeoutError: it does not answer within 5 seconds.
     """
     if client is None:
-        async with open_http(_LIST_TIMEOUT_S, tls=address.tls) as own:
+        async with (
+            asyncio.timeout(_LIST_TIMEOUT_S),
+            open_http(_LIST_TIMEOUT_S, tls=address.tls) as own,
+        ):
             return await list_models(address, own)
     for path, parse in (("/v1/models", _openai_ids), ("/api/tags", _ollama_ids)):
         reply = await client.get(
@@ -127,7 +160,7 @@ async def list_models(
             try:
                 return parse(reply.json())
             except (ValueError, KeyError, TypeError, AttributeError):
-                continue
+                continue  # it answers, with something else
     return None
 
 
@@ -143,22 +176,35 @@ def _ollama_ids(body: Any) -> list[str]:
 
 
 def offers(offered: list[str], wanted: str) -> bool:
-    """Whether a server that lists ``offered`` has ``wanted``.
+    """Whether a server that lists ``offered`` has ``wanted``; see :func:`name_at`."""
+    return name_at(offered, wanted) is not None
+
+
+def name_at(offered: list[str], wanted: str) -> str | None:
+    """The name under which a server that lists ``offered`` has ``wanted``.
 
     Case, folders, ``.gguf``, ``:latest`` and a quantisation behind the name do not count:
-    ``Qwen3-1.7B`` is served by ``/models/qwen3-1.7b-q4_k_m.gguf``.
+    ``Qwen3-1.7B`` is served by ``/models/qwen3-1.7b-q4_k_m.gguf``, but not by
+    ``qwen3-1.7b-coder``, which is another model.
     """
+    if wanted in offered:
+        return wanted
     name = _bare(wanted)
-    for entry in offered:
-        bare = _bare(entry)
-        if bare == name or (bare.startswith(name) and bare[len(name)] in "-_.@" and name):
-            return True
-    return False
+    if not name:
+        return None
+    bare = {entry: _bare(entry) for entry in offered}
+    same = (entry for entry in offered if bare[entry] == name)
+    variants = (
+        entry
+        for entry in offered
+        if bare[entry].startswith(name) and _VARIANT.fullmatch(bare[entry], len(name))
+    )
+    return next(same, None) or next(variants, None)
 
 
 def _bare(name: str) -> str:
     leaf = PurePosixPath(name.lower().replace("\\", "/")).name
-    return leaf.removesuffix(".gguf").removesuffix(":latest")
+    return leaf.removesuffix(":latest").removesuffix(".gguf")
 
 
 def open_http(timeout_s: float, *, tls: bool = True) -> httpx.AsyncClient:
@@ -168,10 +214,15 @@ def open_http(timeout_s: float, *, tls: bool = True) -> httpx.AsyncClient:
         timeout_s: longest silence while reading; connecting is given 5 seconds at most.
         tls: whether https is spoken; reading the certificates takes tens of milliseconds.
     """
-    return httpx.AsyncClient(
-        verify=True if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-        trust_env=False,
-        follow_redirects=False,
-        timeout=httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)),
-        limits=httpx.Limits(max_connections=256, max_keepalive_connections=64),
-    )
+    return httpx.AsyncClient(**http_settings(timeout_s, tls=tls))
+
+
+def http_settings(timeout_s: float, *, tls: bool) -> dict[str, Any]:
+    """The arguments of :func:`open_http`'s client, for a library that makes its own."""
+    return {
+        "verify": True if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        "trust_env": False,
+        "follow_redirects": False,
+        "timeout": httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)),
+        "limits": httpx.Limits(max_connections=256, max_keepalive_connections=64),
+    }

@@ -13,6 +13,14 @@ from rolecall.errors import ModelCallFailed, RolecallError
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 
+class StreamBroken(Exception):
+    """The stream ended without saying that the answer is complete."""
+
+
+class DeadlinePassed(Exception):
+    """The attempt as a whole took longer than its ``deadline_s``."""
+
+
 def explain(error: BaseException, spec: ModelSpec, partial: str = "") -> RolecallError:
     """The error that a caller sees for one failed attempt.
 
@@ -34,6 +42,14 @@ def explain(error: BaseException, spec: ModelSpec, partial: str = "") -> Rolecal
     if status is not None:
         return failed(_say_status(status, body), retryable=status in _AGAIN, status=status)
     cause = _root(error)
+    if isinstance(cause, DeadlinePassed):
+        return failed(
+            f"not finished within {spec.deadline_s:g} s; a long answer may need a larger "
+            "deadline_s in the stack",
+            retryable=False,
+        )
+    if isinstance(cause, StreamBroken):
+        return failed(f"the answer ends before it is complete{cause}", retryable=True)
     if isinstance(cause, asyncio.TimeoutError | TimeoutError | httpx.TimeoutException):
         if isinstance(cause, httpx.ConnectTimeout):
             return failed("no connection within the time limit", retryable=True)
@@ -42,7 +58,9 @@ def explain(error: BaseException, spec: ModelSpec, partial: str = "") -> Rolecal
             "timeout_s in the stack",
             retryable=False,
         )
-    if isinstance(cause, httpx.ConnectError | ConnectionRefusedError):
+    if isinstance(cause, httpx.ConnectError | ConnectionError) and not isinstance(
+        cause, ConnectionResetError | BrokenPipeError
+    ):
         return failed(_say_unreachable(spec, cause), retryable=True)
     if isinstance(cause, httpx.HTTPError | OSError):
         what = str(cause) or type(cause).__name__

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import httpx
 
 from rolecall.config.schema import EMBEDDED, ModelSpec, Stack
 from rolecall.errors import UnknownModel
-from rolecall.models.endpoint import Address, address_of, list_models, offers, refuse_remote
+from rolecall.models.endpoint import Address, address_of, list_models, name_at, refuse_remote
 from rolecall.models.wire import Wire, open_wire
 from rolecall.progress import Progress, SilentProgress
 
@@ -22,11 +24,19 @@ _EMBEDDED_CONTEXT = 8192
 
 
 @dataclass
+class _Slots:
+    """The places for calls to one model at one endpoint."""
+
+    free: asyncio.Semaphore
+    taken_or_wanted: int = 0
+
+
+@dataclass
 class _Loop:
     """What belongs to one event loop: connections and semaphores cannot cross loops."""
 
     wires: dict[str, Wire] = field(default_factory=dict)
-    slots: dict[tuple[str, str], asyncio.Semaphore] = field(default_factory=dict)
+    slots: dict[tuple[str, str], _Slots] = field(default_factory=dict)
     opening: dict[str, asyncio.Lock] = field(default_factory=dict)
 
 
@@ -62,16 +72,38 @@ class ModelPool:
                 else:
                     await refuse_remote(spec)
                     address = address_of(spec)
-                    await _refuse_unknown(spec, address)
+                    spec = await _as_listed(spec, address)
                 here.wires[key] = open_wire(spec, address)
-        return here.wires[key]
+            return here.wires[key]
 
-    def slot(self, spec: ModelSpec) -> asyncio.Semaphore:
-        """Bounds the calls that one model on one endpoint gets at a time."""
+    @asynccontextmanager
+    async def slot(self, spec: ModelSpec) -> AsyncIterator[None]:
+        """A place for one call: bounds those that a model at an endpoint gets at a time."""
+        slots = self._slots(spec)
+        slots.taken_or_wanted += 1
+        try:
+            async with slots.free:
+                yield
+        finally:
+            slots.taken_or_wanted -= 1
+
+    def spread(self, candidates: list[ModelSpec]) -> list[ModelSpec]:
+        """The candidates in order of preference, endpoints of the same model by least load."""
+        if len(candidates) == 1:
+            return candidates
+        places: dict[str, int] = {}
+        for spec in candidates:
+            places.setdefault(spec.id, len(places))
+        return sorted(candidates, key=lambda spec: (places[spec.id], self._load(spec)))
+
+    def _load(self, spec: ModelSpec) -> float:
+        return self._slots(spec).taken_or_wanted / spec.max_concurrency
+
+    def _slots(self, spec: ModelSpec) -> _Slots:
         key = (spec.endpoint, spec.id)
         slots = self._here().slots
         if key not in slots:
-            slots[key] = asyncio.Semaphore(spec.max_concurrency)
+            slots[key] = _Slots(asyncio.Semaphore(spec.max_concurrency))
         return slots[key]
 
     async def forget(self, spec: ModelSpec) -> None:
@@ -91,6 +123,9 @@ class ModelPool:
     def _here(self) -> _Loop:
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
+            # Connections know their loop and would keep it alive: asyncio.run leaves closed ones.
+            for other in [other for other in list(self._loops) if other.is_closed()]:
+                self._loops.pop(other, None)
             self._loops[loop] = _Loop()
         return self._loops[loop]
 
@@ -118,14 +153,20 @@ def _key(spec: ModelSpec) -> str:
     return spec.model_dump_json(exclude={"role", "tools"})
 
 
-async def _refuse_unknown(spec: ModelSpec, address: Address) -> None:
-    """Some runners answer with whatever model they have: ask first what that is."""
+async def _as_listed(spec: ModelSpec, address: Address) -> ModelSpec:
+    """The spec under the name that the server has for it.
+
+    Some runners answer with whatever model they have: they are asked first what that is.
+    """
     try:
         offered = await list_models(address)
     except (httpx.HTTPError, OSError):
-        return  # the call itself will tell what is wrong, and retry
-    if offered is None or offers(offered, spec.id):
-        return
+        return spec  # the call itself will tell what is wrong, and retry
+    if offered is None:
+        return spec
+    name = name_at(offered, spec.id)
+    if name is not None:
+        return spec if name == spec.id else spec.model_copy(update={"id": name})
     listed = ", ".join(sorted(offered)[:20]) or "no model"
     raise UnknownModel(
         f"{spec.endpoint} has no model {spec.id!r}. It has: {listed}. "

@@ -16,10 +16,11 @@ from typing import Any
 
 from rolecall.config.schema import ModelRole, Role
 from rolecall.errors import ModelCallFailed, NoModelReachable
-from rolecall.models.calls import OnCall
+from rolecall.models.calls import CallRecord, OnCall
 from rolecall.models.client import LocalLLMClient
 from rolecall.models.wire import CallOptions
 from rolecall.routing.decision import Decision, Routed, default_role
+from rolecall.routing.leaning import LeaningFile
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _EMPTY_MESSAGES = ("", "...", "N/A")
@@ -38,13 +39,17 @@ class LlmStrategy:
     Args:
         client: calls it.
         roles: the roles it chooses from, the router among them.
+        leanings: keeps what was measured; by default in ``ROLECALL_HOME``.
     """
 
-    def __init__(self, client: LocalLLMClient, roles: Sequence[Role]) -> None:
+    def __init__(
+        self, client: LocalLLMClient, roles: Sequence[Role], leanings: LeaningFile | None = None
+    ) -> None:
         self._client = client
+        self._file = leanings or LeaningFile()
         self._roles = list(roles)
         self._letters = list(_LETTERS[: len(roles)])
-        self._leaning: dict[str, float] | None = None
+        self._leanings: dict[str, dict[str, float]] = {}
 
     async def decide(
         self, question: str, context: Sequence[str] = (), *, on_call: OnCall | None = None
@@ -52,9 +57,9 @@ class LlmStrategy:
         """Decide who answers. Never raises for a model that fails: then the default role does."""
         message = _shown(question, context)
         try:
-            scores = await self._scores(message, on_call)
-            if scores is not None:
-                return self._from_scores(await self._calibrated(scores, on_call))
+            scored = await self._scores(message, on_call)
+            if scored is not None:
+                return self._from_scores(await self._calibrated(*scored, on_call))
             return await self._from_json(message, on_call)
         except (NoModelReachable, ModelCallFailed) as error:
             why = str(error).splitlines()[0]
@@ -62,24 +67,39 @@ class LlmStrategy:
 
     # --- one letter, by log-probability -----------------------------------------------------
 
-    async def _scores(self, message: str, on_call: OnCall | None) -> dict[str, float] | None:
+    async def _scores(
+        self, message: str, on_call: OnCall | None
+    ) -> tuple[dict[str, float], str] | None:
+        """The letters' log-probabilities, and the model that gave them."""
+        model = ""
+
+        def noted(record: CallRecord) -> None:
+            nonlocal model
+            model = f"{record.model} {record.endpoint}"
+            if on_call is not None:
+                on_call(record)
+
         found = await self._client.label_logprobs(
-            ModelRole.ROUTER, self._prompt(message), self._letters, on_call=on_call
+            ModelRole.ROUTER, self._prompt(message), self._letters, on_call=noted
         )
         if found is None:
             return None
-        return {letter: found.get(letter, _UNSEEN) for letter in self._letters}
+        return {letter: found.get(letter, _UNSEEN) for letter in self._letters}, model
 
     async def _calibrated(
-        self, scores: dict[str, float], on_call: OnCall | None
+        self, scores: dict[str, float], model: str, on_call: OnCall | None
     ) -> dict[str, float]:
-        if self._leaning is None:
+        leaning = self._leanings.get(model) or self._file.get(model, self._prompt(""))
+        if leaning is None:
             empty = [await self._scores(text, on_call) for text in _EMPTY_MESSAGES]
-            seen = [s for s in empty if s is not None]
-            self._leaning = {
-                letter: sum(s[letter] for s in seen) / max(len(seen), 1) for letter in self._letters
+            seen = [entry[0] for entry in empty if entry is not None]
+            leaning = {
+                letter: sum(entry[letter] for entry in seen) / max(len(seen), 1)
+                for letter in self._letters
             }
-        return {letter: score - self._leaning[letter] for letter, score in scores.items()}
+            self._file.put(model, self._prompt(""), leaning)
+        self._leanings[model] = leaning
+        return {letter: score - leaning[letter] for letter, score in scores.items()}
 
     def _from_scores(self, scores: dict[str, float]) -> Routed:
         top = max(scores.values())

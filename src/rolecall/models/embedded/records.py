@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
@@ -35,7 +35,7 @@ class Record:
     pid: int
     process_created: float
     port: int
-    api_key: str
+    api_key: str = field(repr=False)
     context_length: int
     started_at: float
 

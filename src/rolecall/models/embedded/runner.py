@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class RunningServer:
 
     model: str
     base_url: str
-    api_key: str
+    api_key: str = field(repr=False)
     pid: int
     context_length: int
     started_at: float
@@ -153,22 +153,33 @@ class EmbeddedRunner:
 
         A holder without a ready record is loading (its starter was killed) or is just ending.
         """
-        deadline = time.monotonic() + _START_S
-        with self._progress.step(f"Looking for a running {model}"):
-            while not records.lock_is_free(model):
-                record = records.read_record(file_of(model, "json"))
-                if record is not None and record.alive():
-                    if record.ready:
-                        return record
-                    if time.monotonic() > deadline:
-                        _end(record)
-                elif time.monotonic() > deadline:
-                    raise RunnerFailed(
-                        f"{file_of(model, 'lock')} is held by a process that serves nothing. "
-                        "Find it with: fuser FILE, end it, and try again."
-                    )
-                time.sleep(0.05)
+        if not records.lock_is_free(model):
+            record = self._ready_record(model)
+            if record is not None:
+                return record
+            with self._progress.step(f"Waiting for {model} to load"):
+                record = self._ready_holder(model)
+            if record is not None:
+                return record
         file_of(model, "json").unlink(missing_ok=True)
+        return None
+
+    def _ready_record(self, model: str) -> Record | None:
+        record = records.read_record(file_of(model, "json"))
+        return record if record is not None and record.ready and record.alive() else None
+
+    def _ready_holder(self, model: str) -> Record | None:
+        deadline = time.monotonic() + _START_S
+        while not records.lock_is_free(model):
+            record = self._ready_record(model)
+            if record is not None:
+                return record
+            if time.monotonic() > deadline:
+                raise RunnerFailed(
+                    f"{file_of(model, 'lock')} has been held for {_START_S:.0f} s by a process "
+                    f"that serves nothing. End it with: rolecall models stop {model}"
+                )
+            time.sleep(0.05)
         return None
 
     def _wait_until_idle(self, record: Record, wanted: int) -> None:

@@ -119,6 +119,7 @@ class Assembly:
                 self.file.open("ab") as file,
             ):
                 file.truncate(size)
+                file.seek(size)
                 shutil.copyfileobj(member, file, _CHUNK)
                 size = file.tell()
         except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
