@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from langchain_core.language_models import LanguageModelInput
@@ -14,7 +15,6 @@ from langchain_core.messages import (
     HumanMessage,
     RemoveMessage,
     SystemMessage,
-    ToolCall,
     merge_message_runs,
 )
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -27,6 +27,7 @@ from rolecall.models.reply import final, reasoning_of
 from rolecall.models.text.redaction import Redactor
 from rolecall.nodes.both_forms import Node
 from rolecall.nodes.report import Report
+from rolecall.nodes.tool_history import goes_in_circles, results_as_text
 from rolecall.routing.decision import Decision, Routed
 from rolecall.telemetry.recorder import Recorder
 
@@ -65,19 +66,18 @@ def make_specialist(
             report.decided(_escalation(desk.role), 0.0)
             updates.append(RemoveMessage(id=str(messages[-1].id)))
             messages = messages[:-1]
-        model: Runnable[LanguageModelInput, Any] = client.chat_model(
-            desk.role.name, on_call=report.call, redactor=redactor
-        )
+        chat_model = client.chat_model(desk.role.name, on_call=report.call, redactor=redactor)
+        model: Runnable[LanguageModelInput, Any] = chat_model
         may_call = (
             desk.tools
             and rounds < turn.max_tool_rounds
             and state["active_s"] < turn.deadline_s
-            and not _goes_in_circles(messages)
+            and not goes_in_circles(messages)
         )
         if may_call:
-            model = client.chat_model(
-                desk.role.name, on_call=report.call, redactor=redactor
-            ).bind_tools(desk.tools)
+            model = chat_model.bind_tools(desk.tools)
+        else:
+            messages = results_as_text(messages)
         started = time.perf_counter()
         chunks: list[AIMessageChunk] = []
         async for chunk in model.astream([system, *_alternating(messages)], config):
@@ -124,22 +124,5 @@ def _is_empty_answer(message: AnyMessage) -> bool:
 
 
 def _has_runs(messages: list[AnyMessage]) -> bool:
-    pairs = zip(messages, messages[1:], strict=False)
-    return any(isinstance(a, HumanMessage) and isinstance(b, HumanMessage) for a, b in pairs)
-
-
-def _goes_in_circles(messages: list[AnyMessage]) -> bool:
-    """Whether the model's last tool calls of this turn all repeat earlier ones."""
-    seen: list[tuple[str, str]] = []
-    last: list[tuple[str, str]] = []
-    for message in messages:
-        if isinstance(message, HumanMessage):
-            seen, last = [], []
-        elif isinstance(message, AIMessage) and message.tool_calls:
-            seen += last
-            last = [_signature(call) for call in message.tool_calls]
-    return bool(last) and all(call in seen for call in last)
-
-
-def _signature(call: ToolCall) -> tuple[str, str]:
-    return call["name"], repr(sorted(call["args"].items()))
+    users = [isinstance(message, HumanMessage) for message in messages]
+    return any(a and b for a, b in pairwise(users))

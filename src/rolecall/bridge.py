@@ -10,7 +10,9 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Any, TypeVar
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -26,7 +28,9 @@ def loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None or _loop.is_closed() or _thread is None or not _thread.is_alive():
             _loop = asyncio.new_event_loop()
-            _thread = threading.Thread(target=_loop.run_forever, name="rolecall-loop", daemon=True)
+            _thread = threading.Thread(
+                target=_serve, args=(_loop,), name="rolecall-loop", daemon=True
+            )
             _thread.start()
         return _loop
 
@@ -39,102 +43,68 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     Raises:
         RuntimeError: called from the background loop itself, which would wait for ever.
     """
-    background = loop()
-    if threading.current_thread() is _thread:
-        coroutine.close()
-        raise RuntimeError("a synchronous call inside the event loop: use the async form")
-    finished = threading.Event()
-
-    async def tracked() -> T:
-        try:
-            return await coroutine
-        finally:
-            finished.set()
-
-    future = asyncio.run_coroutine_threadsafe(tracked(), background)
     try:
-        return future.result()
-    except BaseException:
-        if not future.done():
-            future.cancel()
-            finished.wait(_CANCEL_WAIT_S)
+        background = _loop_to_wait_for()
+    except RuntimeError:
+        coroutine.close()
         raise
+    task = _Task(coroutine, background)
+    try:
+        return task.outcome.result()
+    finally:
+        task.stop()
 
 
 def iterate(source: AsyncIterator[T]) -> Iterator[T]:
     """Iterate from synchronous code: the source runs ahead as one task on the background loop.
 
     Leaving early, or an interrupt, cancels that task and waits for its clean-up.
+
+    Raises:
+        RuntimeError: called from the background loop itself, which would wait for ever.
     """
+    background = _loop_to_wait_for()
     items: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
-    finished = threading.Event()
-
-    async def drain() -> None:
-        error: BaseException | None = None
-        try:
-            async for item in source:
-                items.put(item)
-        except BaseException as raised:
-            error = raised
-        finally:
-            close = getattr(source, "aclose", None)
-            if close is not None:
-                await close()
-            items.put(_End(error))
-            finished.set()
-
-    future = asyncio.run_coroutine_threadsafe(drain(), loop())
+    task = _Task(_drain(source, items.put), background)
     try:
-        while True:
-            entry = items.get()
-            if isinstance(entry, _End):
-                if entry.error is not None:
-                    raise entry.error
-                return
+        while not isinstance(entry := items.get(), _End):
             yield entry
+        if entry.error is not None:
+            raise entry.error
     finally:
-        if not finished.is_set():
-            future.cancel()
-            finished.wait(_CANCEL_WAIT_S)
+        task.stop()
 
 
 async def relay(source: AsyncIterator[T]) -> AsyncIterator[T]:
-    """Iterate a source that must run on the background loop from any other event loop."""
-    if asyncio.get_running_loop() is loop():
-        async for direct in source:
-            yield direct
+    """Iterate a source that must run on the background loop from any other event loop.
+
+    Leaving early cancels the source and waits for its clean-up.
+    """
+    here, background = asyncio.get_running_loop(), loop()
+    if here is background:
+        try:
+            async for direct in source:
+                yield direct
+        finally:
+            await _close(source)
         return
-    here = asyncio.get_running_loop()
     items: asyncio.Queue[T | _End] = asyncio.Queue()
 
-    async def drain() -> None:
-        error: BaseException | None = None
+    def put(item: T | _End) -> None:
         try:
-            async for item in source:
-                here.call_soon_threadsafe(items.put_nowait, item)
-        except BaseException as raised:
-            error = raised
-        finally:
-            here.call_soon_threadsafe(items.put_nowait, _End(error))
+            here.call_soon_threadsafe(items.put_nowait, item)
+        except RuntimeError:  # that loop is closed: nobody waits any more
+            return
 
-    future = asyncio.run_coroutine_threadsafe(drain(), loop())
+    task = _Task(_drain(source, put), background)
     try:
-        while True:
-            entry = await items.get()
-            if isinstance(entry, _End):
-                if entry.error is not None:
-                    raise entry.error
-                return
+        while not isinstance(entry := await items.get(), _End):
             yield entry
+        if entry.error is not None:
+            raise entry.error
     finally:
-        future.cancel()
-
-
-async def call(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Await a coroutine that must run on the background loop from any other event loop."""
-    if asyncio.get_running_loop() is loop():
-        return await coroutine
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop()))
+        task.cancel()
+        await asyncio.wait([asyncio.wrap_future(task.outcome)], timeout=_CANCEL_WAIT_S)
 
 
 class _End:
@@ -142,3 +112,77 @@ class _End:
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
+
+
+class _Task(Generic[T]):
+    """A coroutine on the background loop; ``outcome`` is set when even its clean-up is over."""
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, T], background: asyncio.AbstractEventLoop
+    ) -> None:
+        self.outcome: Future[T] = Future()
+        self._coroutine = coroutine
+        self._loop = background
+        self._task: asyncio.Task[T] | None = None
+        background.call_soon_threadsafe(self._start)
+
+    def cancel(self) -> None:
+        """Ask it to end."""
+        if not self.outcome.done():
+            self._loop.call_soon_threadsafe(self._cancel_here)
+
+    def stop(self) -> None:
+        """Ask it to end and wait until it has."""
+        if not self.outcome.done():
+            self.cancel()
+            with suppress(CancelledError, TimeoutError):  # what the caller raises counts
+                self.outcome.exception(_CANCEL_WAIT_S)
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._coroutine)
+        self._task.add_done_callback(self._ended)
+
+    def _cancel_here(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _ended(self, task: asyncio.Task[T]) -> None:
+        self._coroutine.close()  # it was never entered if the cancel came first
+        if task.cancelled():
+            self.outcome.cancel()
+        elif (error := task.exception()) is not None:
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(task.result())
+
+
+async def _drain(source: AsyncIterator[T], put: Any) -> None:
+    """Put every item, then the end."""
+    error: BaseException | None = None
+    try:
+        async for item in source:
+            put(item)
+        await _close(source)
+    except BaseException as raised:
+        error = raised
+    put(_End(error))
+
+
+async def _close(source: AsyncIterator[Any]) -> None:
+    close = getattr(source, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def _loop_to_wait_for() -> asyncio.AbstractEventLoop:
+    background = loop()
+    if threading.current_thread() is _thread:
+        raise RuntimeError("a synchronous call inside the event loop: use the async form")
+    return background
+
+
+def _serve(background: asyncio.AbstractEventLoop) -> None:
+    while True:
+        with suppress(BaseException):  # SystemExit in a task stops the loop; its caller is told
+            background.run_forever()
+            return

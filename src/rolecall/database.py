@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_S = 30.0
+_PAUSE_S = 0.01
 
 
 class DatabaseFile:
@@ -75,9 +78,11 @@ class DatabaseFile:
             connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S)
             database = Database(connection)
             try:
-                database.enable_wal()
+                _enable_wal(database)
                 connection.execute("PRAGMA synchronous=NORMAL")
-                self._migrations.apply(database)
+                if self._migrations.pending(database):
+                    with writing(database):  # one process migrates, the others then find it done
+                        self._migrations.apply(database)
             except BaseException:
                 connection.close()
                 raise
@@ -88,6 +93,34 @@ class DatabaseFile:
         if self._database is not None:
             self._database.close()
             self._database = None
+
+
+@contextmanager
+def writing(database: Database) -> Iterator[None]:
+    """A transaction that may write, from its first statement on.
+
+    A transaction that reads first and then writes fails at once when another process wrote in
+    between; this one waits for its turn.
+    """
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        database.rollback()
+        raise
+
+
+def _enable_wal(database: Database) -> None:
+    # SQLite does not wait when two connections switch a new file at once
+    until = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            return database.enable_wal()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE_S)
 
 
 def state_error(path: Path, error: sqlite3.Error) -> StateError:
@@ -104,6 +137,8 @@ def state_error(path: Path, error: sqlite3.Error) -> StateError:
         remedy = "the disk is full. Free some space and run: rolecall resume"
     elif "unable to open" in text:
         remedy = "it cannot be opened. Check that the folder exists and is writable"
+    elif "I/O error" in text:
+        remedy = "the disk does not read or write it. Check the disk and its free space"
     elif "locked" in text:
         remedy = "another process holds it. Wait for it, or stop it"
     else:

@@ -121,7 +121,7 @@ def test_ctrl_c_stops_the_generation_at_the_server(live_home: Path) -> None:
     shown = subprocess.run(
         [ROLECALL, "models", "ps", "--json"], check=True, capture_output=True, text=True
     )
-    assert not any(server.get("busy") for server in json.loads(shown.stdout)["servers"])
+    assert [server["state"] for server in json.loads(shown.stdout)["servers"]] == ["idle"]
 
 
 def test_the_second_ask_starts_no_model(live_home: Path) -> None:

@@ -14,11 +14,12 @@ import psutil
 import pytest
 
 from rolecall.errors import ConfigError, NotEnoughMemory, RunnerFailed
-from rolecall.home import folder
-from rolecall.models.embedded import gguf, machine, records, runner
+from rolecall.models.embedded import child, gguf, machine, records, runner
 from rolecall.models.embedded.activity import Activity, parse_metrics
+from rolecall.models.embedded.child import check_memory, idle_seconds
 from rolecall.models.embedded.records import Record
-from rolecall.models.embedded.runner import EmbeddedRunner, check_memory, idle_seconds
+from rolecall.models.embedded.runner import EmbeddedRunner
+from rolecall.progress import SilentProgress
 
 
 @pytest.fixture(autouse=True)
@@ -55,15 +56,15 @@ def test_a_pid_that_belongs_to_a_later_process_is_not_our_server() -> None:
 
 
 def test_a_zombie_is_not_alive() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "pass"])
-    record = record_of(child.pid)
-    process = psutil.Process(child.pid)
+    spawned = subprocess.Popen([sys.executable, "-c", "pass"])
+    record = record_of(spawned.pid)
+    process = psutil.Process(spawned.pid)
     deadline = time.monotonic() + 10
     while process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
         time.sleep(0.01)
     assert process.status() == psutil.STATUS_ZOMBIE
     assert not record.alive()
-    child.wait()
+    spawned.wait()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"model": "x"}'])
@@ -87,28 +88,28 @@ def test_one_process_holds_the_lock_of_a_model_and_its_death_frees_it() -> None:
         "from rolecall.models.embedded.records import hold_lock; import sys, time\n"
         "lock = hold_lock('m'); print(lock is not None, flush=True); time.sleep(60)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    with child.stdout:
-        assert child.stdout.readline() == "True\n"
+    spawned = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert spawned.stdout is not None
+    with spawned.stdout:
+        assert spawned.stdout.readline() == "True\n"
         assert not records.lock_is_free("m")
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        spawned.send_signal(signal.SIGKILL)
+        spawned.wait()
     assert records.lock_is_free("m")
 
 
 def test_stop_ends_even_a_process_that_ignores_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_TERMINATE_S", 0.3)
+    monkeypatch.setattr(child, "_TERMINATE_S", 0.3)
     code = "import signal; signal.signal(15, signal.SIG_IGN); print(1, flush=True); signal.pause()"
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    with child.stdout:
-        child.stdout.readline()
-        records.write_record(record_of(child.pid))
+    spawned = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert spawned.stdout is not None
+    with spawned.stdout:
+        spawned.stdout.readline()
+        records.write_record(record_of(spawned.pid))
         stopped = EmbeddedRunner().stop("smollm2-135m")
-    assert [server.pid for server in stopped] == [child.pid]
-    assert child.wait() == -signal.SIGKILL or child.returncode == 0
-    assert not psutil.pid_exists(child.pid)
+    assert [server.pid for server in stopped] == [spawned.pid]
+    assert spawned.wait() == -signal.SIGKILL or spawned.returncode == 0
+    assert not psutil.pid_exists(spawned.pid)
     assert records.all_records() == []
 
 
@@ -140,11 +141,10 @@ def test_importing_the_runner_imports_neither_llama_nor_httpx() -> None:
 
 
 def test_a_child_that_dies_early_is_reported_with_its_log(home: Path) -> None:
-    folder("run")
     path = home / "bad.gguf"
     path.write_bytes(b"this is not a model")
     with pytest.raises(RunnerFailed, match=r"bad did not start \((exit code|signal).*\n  .+"):
-        EmbeddedRunner()._start("bad", path, 64, 1)
+        child.start("bad", path, 64, 1, SilentProgress())
     assert records.all_records() == []
     assert records.lock_is_free("bad")
 
@@ -208,10 +208,10 @@ def test_too_little_memory_gives_numbers_and_a_smaller_choice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = small_gguf(tmp_path / "m.gguf", *LLAMA)
-    monkeypatch.setattr(runner, "available_memory", lambda: 200_000_000)
+    monkeypatch.setattr(child, "available_memory", lambda: 200_000_000)
     with pytest.raises(NotEnoughMemory, match=r"200 MB are free.*--stack embedded-small"):
         check_memory("m", path, 8192)
-    monkeypatch.setattr(runner, "available_memory", lambda: 2_000_000_000)
+    monkeypatch.setattr(child, "available_memory", lambda: 2_000_000_000)
     check_memory("m", path, 8192)
 
 

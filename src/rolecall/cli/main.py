@@ -112,7 +112,8 @@ def graph(
     draw(name, form, output, stack)
 
 
-def _add_groups() -> None:
+def add_groups() -> None:
+    """Attach the commands that have commands of their own."""
     from rolecall.cli import models, stack, threads, trace
 
     app.add_typer(threads.app, name="threads", help="List, show, search, fork, delete, export.")
@@ -123,7 +124,7 @@ def _add_groups() -> None:
 
 def run() -> None:
     """The entry point: exit codes as the documentation lists them."""
-    _add_groups()
+    add_groups()
     try:
         code = app(standalone_mode=False)
     except RolecallError as error:

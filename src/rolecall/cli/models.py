@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from rolecall.config.catalog import CatalogEntry, load_catalog
-from rolecall.models.embedded.activity import read_activity
-from rolecall.models.embedded.runner import EmbeddedRunner, RunningServer
-from rolecall.models.embedded.weights import Pulled, Weights, weights_path
+if TYPE_CHECKING:
+    from rolecall.config.catalog import CatalogEntry
+    from rolecall.models.embedded.runner import EmbeddedRunner, RunningServer
+    from rolecall.models.embedded.weights import Pulled
 
 app = typer.Typer(
     no_args_is_help=True, help="List, pull and stop the models that Rolecall can run by itself."
@@ -26,14 +23,18 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, noth
 @app.command("list")
 def list_models(as_json: _Json = False) -> None:
     """Show every model of the catalog, what is installed, and what is running."""
+    from rolecall.cli.output import out, print_json, table
+    from rolecall.config.catalog import load_catalog
+    from rolecall.models.embedded.runner import EmbeddedRunner
+
     running = {server.model for server in EmbeddedRunner().running()}
     rows = [_listed(entry, running) for entry in load_catalog().entries.values()]
     if as_json:
-        _print_json({"models": rows})
+        print_json({"models": rows})
         return
-    table = _table("MODEL", "SIZE", "LICENCE", "INSTALLED", "RUNNING", "FROM")
+    shown = table("model", "size", "licence", "installed", "running", "from", last="ellipsis")
     for row in rows:
-        table.add_row(
+        shown.add_row(
             row["id"],
             _megabytes(row["size_bytes"]),
             row["licence"],
@@ -41,7 +42,7 @@ def list_models(as_json: _Json = False) -> None:
             "yes" if row["running"] else "-",
             ", ".join(row["sources"]),
         )
-    _console().print(table)
+    out.print(shown)
 
 
 @app.command()
@@ -54,7 +55,10 @@ def pull(
     as_json: _Json = False,
 ) -> None:
     """Fetch weights and verify them. An interrupted pull goes on where it stopped."""
+    from rolecall.cli.output import out, print_json
     from rolecall.cli.progress import RichProgress
+    from rolecall.config.catalog import load_catalog
+    from rolecall.models.embedded.weights import Weights
 
     catalog = load_catalog()
     ids = [catalog[model].id for model in models]
@@ -63,33 +67,36 @@ def pull(
     for model in ids:
         pulled.append(weights.pull(model, from_dir=from_dir))
         if not as_json:
-            _console().print(_told(pulled[-1]), highlight=False, soft_wrap=True)
+            out.print(_told(pulled[-1]), soft_wrap=True, markup=False)
     if as_json:
-        _print_json({"pulled": [_pulled(result) for result in pulled]})
+        print_json({"pulled": [_pulled(result) for result in pulled]})
 
 
 @app.command()
 def ps(as_json: _Json = False) -> None:
     """Show the embedded servers that run now."""
+    from rolecall.cli.output import out, print_json, table
+    from rolecall.models.embedded.runner import EmbeddedRunner
+
     rows = [_process(server) for server in EmbeddedRunner().running()]
     if as_json:
-        _print_json({"servers": rows})
+        print_json({"servers": rows})
         return
     if not rows:
-        _console().print("No embedded server is running.")
+        out.print("No embedded server is running.")
         return
-    table = _table("MODEL", "PID", "ADDRESS", "CONTEXT", "MEMORY", "STATE", "UP SINCE")
+    shown = table("model", "pid", "address", "context", "memory", "state", "up")
     for row in rows:
-        table.add_row(
+        shown.add_row(
             row["model"],
             str(row["pid"]),
             row["base_url"],
             f"{row['context_length']:,}",
             _megabytes(row["memory_bytes"]),
             row["state"],
-            _duration(row["up_s"]) + " ago",
+            _duration(row["up_s"]),
         )
-    _console().print(table)
+    out.print(shown)
 
 
 @app.command()
@@ -98,25 +105,32 @@ def stop(
     as_json: _Json = False,
 ) -> None:
     """Stop one embedded server, or all."""
+    from rolecall.cli.output import out, print_json
+    from rolecall.models.embedded.runner import EmbeddedRunner
+
     runner = EmbeddedRunner()
     wanted = None if model is None else _known(model, runner)
     stopped = runner.stop(wanted)
     if as_json:
-        _print_json({"stopped": [{"model": s.model, "pid": s.pid} for s in stopped]})
+        print_json({"stopped": [{"model": s.model, "pid": s.pid} for s in stopped]})
     elif stopped:
-        _console().print("Stopped: " + ", ".join(server.model for server in stopped))
+        out.print("Stopped: " + ", ".join(server.model for server in stopped))
     else:
-        _console().print(f"{wanted or 'No embedded server'} is {'not ' if wanted else ''}running.")
+        out.print(f"{wanted or 'No embedded server'} is {'not ' if wanted else ''}running.")
 
 
 def _known(model: str, runner: EmbeddedRunner) -> str:
     """An id that left the user's catalog while its server runs can still be stopped."""
+    from rolecall.config.catalog import load_catalog
+
     if model in {server.model for server in runner.running()}:
         return model
     return load_catalog()[model].id
 
 
 def _listed(entry: CatalogEntry, running: set[str]) -> dict[str, Any]:
+    from rolecall.models.embedded.weights import weights_path
+
     path = weights_path(entry)
     return {
         "id": entry.id,
@@ -155,6 +169,8 @@ def _told(result: Pulled) -> str:
 def _process(server: RunningServer) -> dict[str, Any]:
     import psutil
 
+    from rolecall.models.embedded.activity import read_activity
+
     try:
         memory: int | None = psutil.Process(server.pid).memory_info().rss
     except psutil.Error:
@@ -171,21 +187,6 @@ def _process(server: RunningServer) -> dict[str, Any]:
         "started_at": server.started_at,
         "up_s": round(time.time() - server.started_at, 1),
     }
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, no_wrap=column != "FROM")
-    return table
-
-
-def _console() -> Console:
-    return Console()
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, indent=2))
 
 
 def _megabytes(size: int | None) -> str:

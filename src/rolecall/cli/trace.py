@@ -16,7 +16,7 @@ JsonOption = Annotated[
 
 @app.command("list")
 def list_traces(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000)] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 20,
     thread: Annotated[str | None, typer.Option("--thread", "-t", help="Of one thread.")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -7,11 +7,14 @@ retry nothing by themselves, so attempts never multiply.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_messages
+from langchain_core.outputs import ChatGenerationChunk
 
 from rolecall import bridge
 from rolecall.config.schema import EMBEDDED, ModelSpec, Stack
@@ -23,7 +26,7 @@ from rolecall.errors import (
     UnknownRole,
 )
 from rolecall.models.calls import CallRecord, OnCall
-from rolecall.models.failures import explain
+from rolecall.models.failures import DeadlinePassed, StreamBroken, explain
 from rolecall.models.pool import ModelPool
 from rolecall.models.reply import ReplyBuilder, final
 from rolecall.models.wire import CallOptions
@@ -37,6 +40,7 @@ Messages = Sequence[BaseMessage | Mapping[str, Any] | tuple[str, str] | str]
 
 _TRIES = 2
 _PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 2.0
 _LOADING = 503
 
 
@@ -88,7 +92,8 @@ class LocalLLMClient:
     ) -> AIMessage:
         """:meth:`chat`, async."""
         stream = self.astream(role, messages, options=options, on_call=on_call, redactor=redactor)
-        return final([chunk async for chunk in stream])
+        async with aclosing(stream):
+            return final([chunk async for chunk in stream])
 
     def stream(
         self,
@@ -112,24 +117,26 @@ class LocalLLMClient:
         options: CallOptions | None = None,
         on_call: OnCall | None = None,
         redactor: Redactor | None = None,
-    ) -> AsyncIterator[AIMessageChunk]:
-        """:meth:`stream`, async."""
+    ) -> AsyncGenerator[AIMessageChunk, None]:
+        """:meth:`stream`, async. Close it (``aclosing``) to end the call early."""
         prepared = [_without_reasoning(m) for m in convert_to_messages(cast("Any", messages))]
+        options = options or CallOptions()
         failures: list[RolecallError] = []
         attempt = 0
-        for spec in self._candidates(role):
+        for spec in self._pool.spread(self._candidates(role)):
             waited_from = time.monotonic()
+            pause = _PAUSE_S
             tries = 0
             while tries < _TRIES:
                 tries += 1
                 attempt += 1
                 shown = False
+                chunks = self._attempt(spec, role, attempt, prepared, options, on_call, redactor)
                 try:
-                    async for chunk in self._attempt(
-                        spec, role, attempt, prepared, options or CallOptions(), on_call, redactor
-                    ):
-                        shown = True
-                        yield chunk
+                    async with aclosing(chunks):
+                        async for chunk in chunks:
+                            shown = True
+                            yield chunk
                     return
                 except RolecallError as failure:
                     if shown:
@@ -141,7 +148,8 @@ class LocalLLMClient:
                     if loading and time.monotonic() - waited_from < spec.timeout_s:
                         tries = 0  # a server that loads its model is waited for
                     if tries < _TRIES:
-                        await asyncio.sleep(_PAUSE_S)
+                        await asyncio.sleep(pause)
+                        pause = min(2 * pause, _LONGEST_PAUSE_S)
         raise _none_left(role, failures)
 
     # --- other views on the same models ----------------------------------------------------
@@ -205,37 +213,37 @@ class LocalLLMClient:
         options: CallOptions,
         on_call: OnCall | None,
         redactor: Redactor | None,
-    ) -> AsyncIterator[AIMessageChunk]:
+    ) -> AsyncGenerator[AIMessageChunk, None]:
         api = "chat_completions" if spec.api == "auto" else spec.api
         record = CallRecord(str(role), spec.id, spec.endpoint, api, attempt, time.time())
         builder = ReplyBuilder(_argument_schemas(options.tools), redactor)
         received: list[str] = []
         started = time.perf_counter()
-        deadline = time.monotonic() + spec.deadline_s
+        arrived = False
         try:
             wire = await self._pool.wire(spec)
             async with self._pool.slot(spec):
                 started = time.perf_counter()  # waiting for a place is not the model's time
                 # Calling the wire's own _astream keeps it out of callbacks: only the role's
                 # chat model is traced, so no token is reported twice.
-                source = wire.model._astream(messages, **wire.arguments(options))
-                try:
-                    while True:
-                        limit = min(spec.timeout_s, deadline - time.monotonic())
-                        try:
-                            async with asyncio.timeout(max(0.0, limit)):
-                                generation = await anext(source)
-                        except StopAsyncIteration:
-                            break
+                source = cast(
+                    "AsyncGenerator[ChatGenerationChunk, None]",
+                    wire.model._astream(messages, **wire.arguments(options)),
+                )
+                async with aclosing(source):
+                    async for generation in _timed(source, spec.timeout_s, spec.deadline_s):
+                        arrived = True
                         shown = builder.feed(generation)
                         if record.ttft_ms is None and (shown or generation.text):
                             record.ttft_ms = _ms(started)
                         for chunk in shown:
                             received.append(str(chunk.content))
                             yield chunk
-                finally:
-                    await source.aclose()  # type: ignore[attr-defined]
+            if not builder.complete:
+                raise StreamBroken("" if arrived else ": nothing in it is of the API")
             for chunk in builder.close():
+                if chunk.chunk_position == "last":
+                    chunk.response_metadata["model_name"] = spec.id
                 yield chunk
             record.status = "ok"
         except (asyncio.CancelledError, GeneratorExit):
@@ -244,7 +252,7 @@ class LocalLLMClient:
         except Exception as error:
             failure = explain(error, spec, partial="".join(received))
             record.status, record.error = "error", str(failure)
-            if spec.endpoint == EMBEDDED:
+            if spec.endpoint == EMBEDDED and _is_gone(failure):
                 await self._pool.forget(spec)
             raise failure from error
         finally:
@@ -255,6 +263,35 @@ class LocalLLMClient:
                 record.output_tokens = builder.usage["output_tokens"]
             if on_call is not None:
                 on_call(record)
+
+
+async def _timed(
+    source: AsyncGenerator[ChatGenerationChunk, None], silence_s: float, deadline_s: float
+) -> AsyncGenerator[ChatGenerationChunk, None]:
+    """The chunks of a source that is silent for ``silence_s`` at most.
+
+    Raises:
+        TimeoutError: it was silent for longer.
+        DeadlinePassed: it took longer than ``deadline_s`` altogether.
+    """
+    deadline = time.monotonic() + deadline_s
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, min(silence_s, left))):
+                chunk = await anext(source)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            if left <= silence_s:
+                raise DeadlinePassed from error
+            raise
+        yield chunk
+
+
+def _is_gone(failure: RolecallError) -> bool:
+    """Whether the server itself is the trouble, so that it must be started again."""
+    return isinstance(failure, ModelCallFailed) and failure.retryable and failure.status is None
 
 
 def _none_left(role: str, failures: list[RolecallError]) -> RolecallError:
@@ -272,10 +309,19 @@ def _none_left(role: str, failures: list[RolecallError]) -> RolecallError:
 
 def _without_reasoning(message: BaseMessage) -> BaseMessage:
     """Old reasoning is not sent back: models are trained without it in their history."""
-    if isinstance(message, AIMessage) and "reasoning_content" in message.additional_kwargs:
+    if not isinstance(message, AIMessage):
+        return message
+    update: dict[str, Any] = {}
+    if "reasoning_content" in message.additional_kwargs:
         kept = {k: v for k, v in message.additional_kwargs.items() if k != "reasoning_content"}
-        return message.model_copy(update={"additional_kwargs": kept})
-    return message
+        update["additional_kwargs"] = kept
+    if isinstance(message.content, list):
+        update["content"] = [part for part in message.content if not _is_reasoning(part)]
+    return message.model_copy(update=update) if update else message
+
+
+def _is_reasoning(part: str | dict[str, Any]) -> bool:
+    return isinstance(part, dict) and part.get("type") in {"reasoning", "thinking"}
 
 
 def _argument_schemas(tools: Sequence[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -286,14 +332,14 @@ def _argument_schemas(tools: Sequence[dict[str, Any]]) -> dict[str, Mapping[str,
 def _first_token_scores(reply: AIMessage, labels: Sequence[str]) -> dict[str, float] | None:
     logprobs = reply.response_metadata.get("logprobs")
     entries = logprobs.get("content") if isinstance(logprobs, dict) else logprobs
-    if not entries:
+    if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
         return None
     first = entries[0]
     scores: dict[str, float] = {}
     for entry in [first, *(first.get("top_logprobs") or [])]:
-        token = str(entry.get("token", "")).strip()
-        if token in labels:
-            scores[token] = max(scores.get(token, float("-inf")), float(entry["logprob"]))
+        token, value = str(entry.get("token", "")).strip(), entry.get("logprob")
+        if token in labels and isinstance(value, int | float) and not math.isnan(value):
+            scores[token] = max(scores.get(token, -math.inf), float(value))
     return scores or None
 
 

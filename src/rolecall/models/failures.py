@@ -17,6 +17,10 @@ class StreamBroken(Exception):
     """The stream ended without saying that the answer is complete."""
 
 
+class RunnerGaveUp(Exception):
+    """The runner itself reported a failure after it had begun to answer."""
+
+
 class DeadlinePassed(Exception):
     """The attempt as a whole took longer than its ``deadline_s``."""
 
@@ -50,6 +54,8 @@ def explain(error: BaseException, spec: ModelSpec, partial: str = "") -> Rolecal
         )
     if isinstance(cause, StreamBroken):
         return failed(f"the answer ends before it is complete{cause}", retryable=True)
+    if isinstance(cause, RunnerGaveUp):
+        return failed(f"gave up while answering: {_short(str(cause))}", retryable=True)
     if isinstance(cause, asyncio.TimeoutError | TimeoutError | httpx.TimeoutException):
         if isinstance(cause, httpx.ConnectTimeout):
             return failed("no connection within the time limit", retryable=True)

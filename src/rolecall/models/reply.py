@@ -8,16 +8,16 @@ as tool calls, also those that the model wrote as text.
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.messages.ai import UsageMetadata, add_usage
-from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from rolecall.models.text.reasoning import ReasoningSplitter
+from rolecall.models.native_calls import NativeCalls, new_id
+from rolecall.models.text.reasoning import ReasoningSplitter, split_reasoning
 from rolecall.models.text.redaction import Redactor
 from rolecall.models.text.tool_calls import TextCall, ToolCallGate
 
@@ -37,11 +37,11 @@ class ReplyBuilder:
         self._gate = ToolCallGate(tools)
         self._filter = redactor.stream() if redactor else None
         self._reasoning_filter = redactor.stream() if redactor else None
-        self._native: list[AIMessageChunk] = []
+        self._native = NativeCalls()
         self._metadata: dict[str, Any] = {}
         self.usage: UsageMetadata | None = None
         self.finish_reason: str | None = None
-        self.text_length = 0
+        self._spoke = False
 
     def feed(self, generation: ChatGenerationChunk) -> list[AIMessageChunk]:
         """Take one chunk from the wire."""
@@ -53,11 +53,12 @@ class ReplyBuilder:
         if chunk.response_metadata:
             self._note(chunk.response_metadata)
         if chunk.usage_metadata:
-            self.usage = add_usage(self.usage, chunk.usage_metadata)
-        if chunk.tool_call_chunks:
-            self._native.append(chunk)
+            self.usage = chunk.usage_metadata  # some runners count up with every chunk
+        for call in chunk.tool_call_chunks:
+            self._native.feed(call)
         text, reasoning = _parts(chunk)
         out: list[AIMessageChunk] = []
+        self._spoke = self._spoke or bool(text or reasoning)
         if reasoning:
             out += self._reasoning(reasoning)
         if text:
@@ -68,6 +69,13 @@ class ReplyBuilder:
                     else self._text(self._gate.feed(piece.text))
                 )
         return out
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stream said, one way or another, that the answer is at its end."""
+        if self.finish_reason is not None:
+            return True
+        return self.usage is not None and (self._spoke or bool(self._native))
 
     def close(self) -> list[AIMessageChunk]:
         """The end of the stream: what was held back, tool calls, usage, finish reason."""
@@ -83,8 +91,11 @@ class ReplyBuilder:
         if self._filter is not None and self._reasoning_filter is not None:
             out += _chunks(text=self._filter.close())
             out += _chunks(reasoning=self._reasoning_filter.close())
-        calls = self._native_calls() or [_as_chunk(i, call) for i, call in enumerate(written)]
-        if calls:
+        cut = self.finish_reason == "length"
+        calls = self._native.close(mend=not cut) or [
+            _as_chunk(index, call) for index, call in enumerate(written)
+        ]
+        if calls and not cut:
             self.finish_reason = "tool_calls"
         metadata = {key: self._metadata[key] for key in ("logprobs",) if key in self._metadata}
         metadata["finish_reason"] = self.finish_reason or "stop"
@@ -102,7 +113,6 @@ class ReplyBuilder:
     def _text(self, text: str) -> list[AIMessageChunk]:
         if self._filter is not None and text:
             text = self._filter.feed(text)
-        self.text_length += len(text)
         return _chunks(text=text)
 
     def _reasoning(self, text: str) -> list[AIMessageChunk]:
@@ -121,38 +131,21 @@ class ReplyBuilder:
         if logprobs and "logprobs" not in self._metadata:
             self._metadata["logprobs"] = logprobs
 
-    def _native_calls(self) -> list[Any]:
-        if not self._native:
-            return []
-        merged = self._native[0]
-        if len(self._native) > 1:
-            merged = merged.__add__(self._native[1:])
-        seen: set[str] = set()
-        calls = []
-        for index, call in enumerate(merged.tool_call_chunks):
-            identity = call.get("id")
-            if not identity or identity in seen:
-                identity = _new_id()
-            seen.add(identity)
-            calls.append(
-                tool_call_chunk(
-                    name=call.get("name"),
-                    args=call.get("args") or "{}",
-                    id=identity,
-                    index=index,
-                )
-            )
-        return calls
-
 
 def final(chunks: list[AIMessageChunk]) -> AIMessage:
     """The whole reply as one message."""
     merged = chunks[0]
     if len(chunks) > 1:
         merged = merged.__add__(chunks[1:])
+    content, extras = merged.content, merged.additional_kwargs
+    if isinstance(content, str) and "reasoning_content" not in extras:
+        # only the whole text can show that the chat template had opened the reasoning
+        reasoning, answer = split_reasoning(content)
+        if reasoning:
+            content, extras = answer, {**extras, "reasoning_content": reasoning}
     return AIMessage(
-        content=merged.content,
-        additional_kwargs=merged.additional_kwargs,
+        content=content,
+        additional_kwargs=extras,
         response_metadata=merged.response_metadata,
         tool_calls=merged.tool_calls,
         invalid_tool_calls=merged.invalid_tool_calls,
@@ -192,11 +185,7 @@ def _chunks(text: str = "", reasoning: str = "") -> list[AIMessageChunk]:
     return []
 
 
-def _as_chunk(index: int, call: TextCall) -> Any:
+def _as_chunk(index: int, call: TextCall) -> ToolCallChunk:
     return tool_call_chunk(
-        name=call.name, args=json.dumps(call.arguments), id=_new_id(), index=index
+        name=call.name, args=json.dumps(call.arguments), id=new_id(), index=index
     )
-
-
-def _new_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForLLMRun,
     CallbackManagerForLLMRun,
 )
-from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models import LangSmithParams, LanguageModelInput
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from pydantic import ConfigDict, SkipValidation
 
 from rolecall import bridge
 from rolecall.models.calls import OnCall
 from rolecall.models.client import LocalLLMClient
 from rolecall.models.reply import final
+from rolecall.models.structured import Schema, structured
 from rolecall.models.text.redaction import Redactor
 from rolecall.models.wire import CallOptions
 
@@ -45,17 +47,55 @@ class RoleChatModel(BaseChatModel):
         spec = self.client.stack.models[self.role][0]
         return {"role": self.role, "model": spec.id, "stack": self.client.stack.name}
 
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = "rolecall"
+        params["ls_model_name"] = self.client.stack.models[self.role][0].id
+        return params
+
     def bind_tools(
         self,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
         *,
-        tool_choice: str | None = None,
+        tool_choice: str | dict[str, Any] | bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Offer tools to the model; ``tool_choice`` as in OpenAI's API (``any`` = required)."""
+        if isinstance(tool_choice, dict):
+            tool_choice = str(tool_choice.get("function", tool_choice).get("name"))
+        if isinstance(tool_choice, bool):
+            tool_choice = "required" if tool_choice else None
         choice = "required" if tool_choice == "any" else tool_choice
         return self.bind(
             tools=[convert_to_openai_tool(tool) for tool in tools], tool_choice=choice, **kwargs
+        )
+
+    def with_structured_output(
+        self, schema: Schema, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Answer with an object: an instance of a pydantic class, else a dict.
+
+        The schema goes to the runner; the answer is validated and, where it does not fit, asked
+        for once more. ``method`` and ``strict`` are accepted and make no difference.
+
+        Args:
+            schema: a pydantic class, a TypedDict, a JSON schema or a function in OpenAI's form.
+            include_raw: answer ``{"raw", "parsed", "parsing_error"}`` instead of raising.
+
+        Raises:
+            ModelCallFailed: the answer does not fit, also not on the second try.
+        """
+        if unknown := set(kwargs) - {"method", "strict"}:
+            raise ValueError(f"with_structured_output does not know {', '.join(sorted(unknown))}")
+        model = self.bind(
+            schema=convert_to_json_schema(schema),
+            ls_structured_output_format={"kwargs": {"method": "json_schema"}, "schema": schema},
+        )
+        return structured(
+            model,
+            lambda given: self._convert_input(given).to_messages(),
+            schema,
+            include_raw=include_raw,
         )
 
     async def _astream(
@@ -65,11 +105,12 @@ class RoleChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        async for chunk in self._call(messages, stop, kwargs):
-            generation = ChatGenerationChunk(message=chunk)
-            if run_manager is not None:
-                await run_manager.on_llm_new_token(generation.text, chunk=generation)
-            yield generation
+        async with aclosing(self._call(messages, stop, kwargs)) as chunks:
+            async for chunk in chunks:
+                generation = ChatGenerationChunk(message=chunk)
+                if run_manager is not None:
+                    await run_manager.on_llm_new_token(generation.text, chunk=generation)
+                yield generation
 
     def _stream(
         self,
@@ -91,7 +132,8 @@ class RoleChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        reply = final([chunk async for chunk in self._call(messages, stop, kwargs)])
+        async with aclosing(self._call(messages, stop, kwargs)) as chunks:
+            reply = final([chunk async for chunk in chunks])
         return ChatResult(generations=[ChatGeneration(message=reply)])
 
     def _generate(
@@ -105,7 +147,7 @@ class RoleChatModel(BaseChatModel):
 
     def _call(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
-    ) -> AsyncIterator[AIMessageChunk]:
+    ) -> AsyncGenerator[AIMessageChunk, None]:
         options = CallOptions(
             tools=tuple(kwargs.get("tools") or ()),
             tool_choice=kwargs.get("tool_choice"),

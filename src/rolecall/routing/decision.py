@@ -18,7 +18,7 @@ class Decision(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     routing_decision: Literal["HANDLE", "DELEGATE"]
-    target_model: str | None = None
+    target_model: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
     confidence: Annotated[float, Field(ge=0, le=1)]
     reason: str
 
@@ -26,6 +26,8 @@ class Decision(BaseModel):
     def _target_when_delegating(self) -> Decision:
         if (self.routing_decision == "DELEGATE") != (self.target_model is not None):
             raise ValueError("target_model belongs to DELEGATE, and DELEGATE needs one")
+        if self.target_model in {"HANDLE", str(ModelRole.ROUTER).upper()}:
+            raise ValueError("the router answers by HANDLE, it is not delegated to")
         return self
 
     @property

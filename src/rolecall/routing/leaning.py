@@ -28,7 +28,10 @@ class LeaningFile:
         entry = self._read().get(_key(model, prompt))
         if not isinstance(entry, dict) or time.time() - entry.get("at", 0) > _KEEP_S:
             return None
-        return {str(label): float(value) for label, value in entry["leaning"].items()}
+        try:
+            return {str(label): float(value) for label, value in entry["leaning"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
 
     def put(self, model: str, prompt: Any, leaning: dict[str, float]) -> None:
         """Keep a leaning. Two processes at once: one of them is kept, both are right."""

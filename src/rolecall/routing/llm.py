@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from rolecall.config.schema import ModelRole, Role
-from rolecall.errors import ModelCallFailed, NoModelReachable
+from rolecall.errors import DownloadFailed, ModelCallFailed, NoModelReachable, RunnerFailed
 from rolecall.models.calls import CallRecord, OnCall
 from rolecall.models.client import LocalLLMClient
 from rolecall.models.wire import CallOptions
@@ -28,6 +29,10 @@ _UNSEEN = -12.0  # a label that is not among the 20 likeliest tokens
 _HEAD_CHARS, _TAIL_CHARS = 1500, 700
 _CONTEXT_CHARS = 200
 _FOLLOW_UP_WORDS = 4  # "now in Rust": only such a message needs what was said before
+_LONGEST_JSON_TOKENS = 256
+# What a template or our own prompt would read as the end of the message.
+_FRAMES = re.compile(r"<\|(?=[\w/])|\[(?=/?(?:INST|SYS))|<(?=/?(?:s>|start_of_turn|end_of_turn))")
+_OWN_LABELS = re.compile(r"^(\s*(?:message|letter))\s*:", re.IGNORECASE | re.MULTILINE)
 _UNSCORED_CONFIDENCE = 0.5  # the label came as JSON: there is no probability to report
 
 Message = dict[str, Any]
@@ -61,7 +66,7 @@ class LlmStrategy:
             if scored is not None:
                 return self._from_scores(await self._calibrated(*scored, on_call))
             return await self._from_json(message, on_call)
-        except (NoModelReachable, ModelCallFailed) as error:
+        except (NoModelReachable, ModelCallFailed, RunnerFailed, DownloadFailed) as error:
             why = str(error).splitlines()[0]
             return self._default(f"the router model could not be asked ({why})")
 
@@ -71,6 +76,8 @@ class LlmStrategy:
         self, message: str, on_call: OnCall | None
     ) -> tuple[dict[str, float], str] | None:
         """The letters' log-probabilities, and the model that gave them."""
+        if len(self._roles) > len(_LETTERS):
+            return None
         model = ""
 
         def noted(record: CallRecord) -> None:
@@ -84,22 +91,32 @@ class LlmStrategy:
         )
         if found is None:
             return None
-        return {letter: found.get(letter, _UNSEEN) for letter in self._letters}, model
+        return {letter: max(found.get(letter, _UNSEEN), _UNSEEN) for letter in self._letters}, model
 
     async def _calibrated(
         self, scores: dict[str, float], model: str, on_call: OnCall | None
     ) -> dict[str, float]:
         leaning = self._leanings.get(model) or self._file.get(model, self._prompt(""))
-        if leaning is None:
-            empty = [await self._scores(text, on_call) for text in _EMPTY_MESSAGES]
-            seen = [entry[0] for entry in empty if entry is not None]
-            leaning = {
-                letter: sum(entry[letter] for entry in seen) / max(len(seen), 1)
-                for letter in self._letters
-            }
+        if leaning is None or set(leaning) != set(self._letters):
+            leaning = await self._measured(model, on_call)
+            if leaning is None:
+                return scores
             self._file.put(model, self._prompt(""), leaning)
         self._leanings[model] = leaning
         return {letter: score - leaning[letter] for letter, score in scores.items()}
+
+    async def _measured(self, model: str, on_call: OnCall | None) -> dict[str, float] | None:
+        """What the model says for an empty message; ``None`` when it does not tell."""
+        try:
+            found = [await self._scores(text, on_call) for text in _EMPTY_MESSAGES]
+        except (NoModelReachable, ModelCallFailed):
+            return None
+        seen = [entry[0] for entry in found if entry is not None and entry[1] == model]
+        if not seen:
+            return None
+        return {
+            letter: sum(entry[letter] for entry in seen) / len(seen) for letter in self._letters
+        }
 
     def _from_scores(self, scores: dict[str, float]) -> Routed:
         top = max(scores.values())
@@ -158,7 +175,7 @@ class LlmStrategy:
             },
             {"role": "user", "content": message},
         ]
-        options = CallOptions(max_tokens=64, temperature=0.0, schema=schema)
+        options = CallOptions(max_tokens=_LONGEST_JSON_TOKENS, temperature=0.0, schema=schema)
         for _ in range(2):
             reply = await self._client.achat(
                 ModelRole.ROUTER, prompt, options=options, on_call=on_call
@@ -177,10 +194,10 @@ class LlmStrategy:
     def _parse(self, text: str) -> Role | None:
         start, end = text.find("{"), text.rfind("}")
         try:
-            label = json.loads(text[start : end + 1])["label"]
+            label = str(json.loads(text[start : end + 1])["label"]).strip()
         except (ValueError, KeyError, TypeError):
             return None
-        return next((role for role in self._roles if role.label == str(label).upper()), None)
+        return next((role for role in self._roles if role.label == label.upper()), None)
 
     def _default(self, why: str) -> Routed:
         role = default_role(self._roles)
@@ -196,5 +213,5 @@ def _shown(question: str, context: Sequence[str]) -> str:
         question = f"{question[:_HEAD_CHARS]} … {question[-_TAIL_CHARS:]}"
     if context and len(question.split()) <= _FOLLOW_UP_WORDS:
         before = context[-1][:_CONTEXT_CHARS]
-        return f"{question}\n(said after: {before})"
-    return question
+        question = f"{question}\n(said after: {before})"
+    return _OWN_LABELS.sub(r"\1 -", _FRAMES.sub(lambda found: f"{found[0]} ", question))

@@ -7,7 +7,7 @@ import queue
 import threading
 from typing import Any, Protocol
 
-from rolecall.database import DatabaseFile
+from rolecall.database import DatabaseFile, writing
 from rolecall.errors import StateError
 
 _MAX_BATCH = 500
@@ -84,7 +84,7 @@ class SqliteRecorder:
 
     def _insert(self, rows: list[_Row]) -> None:
         def write(db: Any) -> None:
-            with db.atomic():
+            with writing(db):
                 for table, row in rows:
                     _put(db, table, self._prepared(row))
 
@@ -92,17 +92,30 @@ class SqliteRecorder:
             self._file.submit(write).result()
         except StateError as error:
             self.problem = self.problem or error
+        except Exception as error:  # SQLite cannot hold a value: only its own row is lost
+            if len(rows) > 1:
+                for row in rows:
+                    self._insert([row])
+            else:
+                problem = StateError(f"a telemetry row of {rows[0][0]} was lost: {error}")
+                self.problem = self.problem or problem
 
     def _prepared(self, row: dict[str, Any]) -> dict[str, Any]:
         prepared: dict[str, Any] = {}
         for key, value in row.items():
             if key in _TEXTS and not self._store_texts:
                 prepared[key] = None
-            elif isinstance(value, dict | list):
-                prepared[key] = json.dumps(value, ensure_ascii=False, default=str)
             else:
-                prepared[key] = value
+                prepared[key] = _storable(value)
         return prepared
+
+
+def _storable(value: Any) -> Any:
+    if value is None or isinstance(value, int | float):
+        return value
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    return value.encode(errors="replace").decode()
 
 
 _TEXTS = frozenset({"question", "answer", "arguments", "result"})

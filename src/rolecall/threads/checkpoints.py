@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,7 +31,9 @@ async def open_saver(path: Path) -> AsyncIterator[AsyncSqliteSaver]:
         StateError: the file cannot be opened or written.
     """
     try:
-        connection = await aiosqlite.connect(path, timeout=_BUSY_TIMEOUT_S)
+        connecting = aiosqlite.connect(path, timeout=_BUSY_TIMEOUT_S)
+        connecting._thread.daemon = True  # a program that forgets to close must still end
+        connection = await connecting
     except sqlite3.Error as error:
         raise state_error(path, error) from error
     try:
@@ -59,7 +62,7 @@ async def find_step(saver: AsyncSqliteSaver, thread_id: str, step: str | None) -
     """
     if step is None:
         found = await saver.aget_tuple(thread_config(thread_id))
-    elif step.lstrip("-").isdigit():
+    elif re.fullmatch(r"-?[0-9]{1,18}", step):
         found = None
         async for candidate in saver.alist(
             thread_config(thread_id), filter={"step": int(step)}, limit=1

@@ -66,7 +66,7 @@ def _busy(thread_id: str, holder: Path) -> str:
         info = json.loads(holder.read_text())
         since = time.strftime("%H:%M:%S", time.localtime(info["since"]))
         who = f"by process {info['pid']} since {since}"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         who = "by another process"
     return (
         f"thread {thread_id} is busy: a turn is being answered {who}. "

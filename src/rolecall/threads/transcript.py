@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from sqlite_utils import Database
 
-from rolecall.database import DatabaseFile
+from rolecall.database import DatabaseFile, writing
 from rolecall.errors import UnknownThread, UsageError
 
 TurnStatus = Literal["running", "done", "failed", "interrupted"]
@@ -65,7 +65,7 @@ class Transcript:
 
         def write(db: Database) -> Accepted:
             now = time.time()
-            with db.atomic():
+            with writing(db):
                 db.execute(
                     "INSERT INTO threads (thread_id, title, created_at, updated_at) "
                     "VALUES (?, ?, ?, ?) "
@@ -92,16 +92,18 @@ class Transcript:
         return await self._file.run(write)
 
     async def finish(self, turn_id: str, status: TurnStatus, changes: Mapping[str, Any]) -> None:
-        """Record how a turn ended. Saying the same twice changes nothing."""
-        row = dict(changes)
+        """Record how a turn ended. A turn that is done stays so, whatever comes after."""
+        row = {"error": None, **changes}
         if isinstance(row.get("decision"), dict):
             row["decision"] = json.dumps(row["decision"], ensure_ascii=False)
         row |= {"status": status, "finished_at": time.time()}
         sets = ", ".join(f"{column} = ?" for column in row)
         sql = f"UPDATE turns SET {sets} WHERE turn_id = ?"  # noqa: S608 - our own names
+        if status != "done":
+            sql += " AND status != 'done'"
 
         def write(db: Database) -> None:
-            with db.atomic():
+            with writing(db):
                 db.execute(sql, [*row.values(), turn_id])
 
         await self._file.run(write)
@@ -168,7 +170,8 @@ class Transcript:
 
     async def search(self, text: str, limit: int = 20) -> list[dict[str, Any]]:
         """Turns whose question or answer has all the words of ``text``, best match first."""
-        words = " ".join('"' + word.replace('"', '""') + '"' for word in text.split())
+        plain = text.replace("\x00", " ").encode(errors="replace").decode()
+        words = " ".join('"' + word.replace('"', '""') + '"' for word in plain.split())
         if not words:
             return []
         sql = (
@@ -180,7 +183,14 @@ class Transcript:
         return await self._file.run(lambda db: list(db.query(sql, [words, limit])))
 
     async def fork(
-        self, source: str, target: str, step: str, turn_id: str | None, ids: tuple[str, str]
+        self,
+        source: str,
+        target: str,
+        step: str,
+        turn_id: str | None,
+        ids: tuple[str, str],
+        *,
+        unanswered: bool = False,
     ) -> None:
         """Copy a thread's turns up to the one with ``turn_id``, which gets new ids.
 
@@ -190,11 +200,12 @@ class Transcript:
             step: the checkpoint it was forked at.
             turn_id: the last turn to copy; ``None`` copies none.
             ids: turn id and trace id for that turn if it has to run on.
+            unanswered: the step lies inside that turn, which can be resumed in the copy.
         """
 
         def write(db: Database) -> None:
             now = time.time()
-            with db.atomic():
+            with writing(db):
                 rows = list(
                     db.query(
                         "SELECT * FROM turns WHERE thread_id = ? AND number <= "
@@ -217,6 +228,8 @@ class Transcript:
                     copy = {**row, "thread_id": target, "turn_id": f"{row['turn_id']}.{target}"}
                     if row["turn_id"] == turn_id:
                         copy |= {"turn_id": ids[0], "trace_id": ids[1]}
+                        if unanswered:
+                            copy |= _UNANSWERED
                     db.table("turns").insert(copy)
 
         await self._file.run(write)
@@ -225,11 +238,25 @@ class Transcript:
         """Forget a thread's turns."""
 
         def write(db: Database) -> None:
-            with db.atomic():
+            with writing(db):
                 db.execute("DELETE FROM turns WHERE thread_id = ?", [thread_id])
                 db.execute("DELETE FROM threads WHERE thread_id = ?", [thread_id])
 
         await self._file.run(write)
+
+
+_UNANSWERED: Mapping[str, Any] = {"status": "interrupted"} | dict.fromkeys(
+    (
+        "answer",
+        "reasoning",
+        "role",
+        "decision",
+        "strategy",
+        "finish_reason",
+        "error",
+        "finished_at",
+    )
+)
 
 
 def unknown_thread(thread_id: str) -> UnknownThread:

@@ -49,6 +49,10 @@ def open_wire(spec: ModelSpec, address: Address) -> Wire:
         from rolecall.models.wire.ollama_api import open_ollama
 
         return open_ollama(spec, address)
-    from rolecall.models.wire.openai_api import open_chat_completions, open_responses
+    if spec.api == "responses":
+        from rolecall.models.wire.responses_api import open_responses
 
-    return (open_responses if spec.api == "responses" else open_chat_completions)(spec, address)
+        return open_responses(spec, address)
+    from rolecall.models.wire.openai_api import open_chat_completions
+
+    return open_chat_completions(spec, address)

@@ -8,7 +8,7 @@ from langchain_core.messages import BaseMessage
 from langchain_ollama import ChatOllama
 
 from rolecall.config.schema import ModelSpec
-from rolecall.models.endpoint import Address
+from rolecall.models.endpoint import Address, http_settings
 from rolecall.models.wire import CallOptions, Wire
 
 
@@ -33,12 +33,12 @@ def open_ollama(spec: ModelSpec, address: Address) -> Wire:
         base_url=address.root,
         reasoning=True,
         client_kwargs={
-            "trust_env": False,
-            "follow_redirects": False,
-            "timeout": spec.timeout_s,
+            **http_settings(spec.timeout_s, tls=address.tls),
             "headers": address.headers,
         },
     )
+    if address.api_key is None:  # else OLLAMA_API_KEY, meant for ollama.com, is sent along
+        model._async_client._client.headers.pop("Authorization", None)
 
     def arguments(options: CallOptions) -> dict[str, Any]:
         # num_ctx goes with every call: Ollama reloads the model when it changes
@@ -55,7 +55,7 @@ def open_ollama(spec: ModelSpec, address: Address) -> Wire:
         call: dict[str, Any] = {
             "options": {key: value for key, value in wanted.items() if value is not None}
         }
-        if options.tools:
+        if options.tools and options.tool_choice != "none":  # it knows no tool_choice
             call["tools"] = list(options.tools)
         if options.schema is not None:
             call["format"] = options.schema

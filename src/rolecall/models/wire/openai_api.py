@@ -1,17 +1,18 @@
-"""Chat completions and Responses, on langchain-openai, with what it drops carried along.
+"""Chat completions, on langchain-openai, with what it drops carried along.
 
 ``ChatOpenAI`` does not extract ``reasoning_content`` (llama.cpp, vLLM, LM Studio, DeepSeek) or
 ``reasoning`` (Ollama, OpenRouter): here they arrive in ``additional_kwargs["reasoning_content"]``.
+It loses tool calls that come without an index.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
-import openai
-from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
@@ -22,8 +23,8 @@ from rolecall.models.wire import CallOptions, Wire
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
 
 
-class OpenAIWire(ChatOpenAI):
-    """One model on one OpenAI-compatible server. Retries nothing by itself."""
+class ChatCompletionsWire(ChatOpenAI):
+    """One model behind ``/v1/chat/completions``. Retries nothing by itself."""
 
     def _convert_chunk_to_generation_chunk(
         self,
@@ -31,28 +32,19 @@ class OpenAIWire(ChatOpenAI):
         default_chunk_class: type,
         base_generation_info: dict[str, Any] | None,
     ) -> ChatGenerationChunk | None:
+        choices = chunk.get("choices")
+        delta = (choices[0].get("delta") if choices else None) or {}
+        if calls := delta.get("tool_calls"):
+            delta["tool_calls"] = [_with_every_key(call) for call in calls]
         converted = super()._convert_chunk_to_generation_chunk(
             chunk, default_chunk_class, base_generation_info
         )
-        choices = chunk.get("choices")
-        if converted is not None and choices and isinstance(converted.message, AIMessageChunk):
-            _carry_reasoning(choices[0].get("delta") or {}, converted.message)
+        if delta and converted is not None and isinstance(converted.message, AIMessageChunk):
+            _carry_reasoning(delta, converted.message)
         return converted
 
-    def _create_chat_result(
-        self,
-        response: dict[str, Any] | openai.BaseModel,
-        generation_info: dict[str, Any] | None = None,
-    ) -> ChatResult:
-        result = super()._create_chat_result(response, generation_info)
-        body = response if isinstance(response, dict) else response.model_dump(warnings=False)
-        for choice, generation in zip(body["choices"], result.generations, strict=True):
-            if isinstance(generation.message, AIMessage):
-                _carry_reasoning(choice.get("message") or {}, generation.message)
-        return result
 
-
-def _carry_reasoning(source: dict[str, Any], message: AIMessage | AIMessageChunk) -> None:
+def _carry_reasoning(source: dict[str, Any], message: AIMessageChunk) -> None:
     for field in _REASONING_FIELDS:
         text = source.get(field)
         if isinstance(text, str) and text:
@@ -60,11 +52,29 @@ def _carry_reasoning(source: dict[str, Any], message: AIMessage | AIMessageChunk
             return
 
 
+def _with_every_key(call: dict[str, Any]) -> dict[str, Any]:
+    function = call.get("function") or {}
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return {
+        **call,
+        "index": call.get("index"),
+        "function": {"name": function.get("name"), "arguments": arguments},
+    }
+
+
 def open_chat_completions(spec: ModelSpec, address: Address) -> Wire:
     """A model behind ``/v1/chat/completions``."""
     sampling = spec.sampling
     http = open_http(spec.timeout_s, tls=address.tls)
-    model = _open(spec, address, http, seed=sampling.seed, stop_sequences=sampling.stop)
+    model = ChatCompletionsWire(
+        **settings(spec, address, http),
+        use_responses_api=False,
+        seed=sampling.seed,
+        stop_sequences=sampling.stop,
+    )
+    settle(model, http)
 
     def arguments(options: CallOptions) -> dict[str, Any]:
         # In extra_body: "max_tokens" is the name that every runner knows, langchain-openai would
@@ -81,7 +91,7 @@ def open_chat_completions(spec: ModelSpec, address: Address) -> Wire:
         if options.tools:
             call["tools"] = list(options.tools)
             if options.tool_choice is not None:
-                call["tool_choice"] = _tool_choice(options.tool_choice)
+                call["tool_choice"] = tool_choice(options.tool_choice)
         if options.stop:
             call["stop"] = list(options.stop)
         if options.temperature is not None:
@@ -93,60 +103,33 @@ def open_chat_completions(spec: ModelSpec, address: Address) -> Wire:
     return Wire("chat_completions", model, arguments, http.aclose)
 
 
-def open_responses(spec: ModelSpec, address: Address) -> Wire:
-    """A model behind ``/v1/responses``; nothing is stored at the server."""
-    sampling = spec.sampling
-    http = open_http(spec.timeout_s, tls=address.tls)
-    model = _open(spec, address, http, use_responses_api=True, store=False)
-
-    def arguments(options: CallOptions) -> dict[str, Any]:
-        call: dict[str, Any] = {}
-        if limit := options.max_tokens or sampling.max_tokens:
-            call["max_output_tokens"] = limit
-        if options.schema is not None:
-            call["text"] = {
-                "format": {
-                    "type": "json_schema",
-                    "name": "answer",
-                    "strict": True,
-                    "schema": options.schema,
-                }
-            }
-        if options.tools:
-            call["tools"] = [{"type": "function", **tool["function"]} for tool in options.tools]
-            if options.tool_choice is not None:
-                call["tool_choice"] = _tool_choice(options.tool_choice)
-        if options.temperature is not None:
-            call["temperature"] = options.temperature
-        if options.top_logprobs is not None:
-            call |= {
-                "top_logprobs": options.top_logprobs,
-                "include": ["message.output_text.logprobs"],
-            }
-        return call
-
-    return Wire("responses", model, arguments, http.aclose)
+def settings(spec: ModelSpec, address: Address, http: httpx.AsyncClient) -> dict[str, Any]:
+    """What both wires over langchain-openai are opened with."""
+    return {
+        "model": spec.id,
+        "base_url": address.openai_base,
+        "api_key": SecretStr(address.api_key or "none"),
+        "openai_proxy": "",  # else OPENAI_PROXY is read
+        "stream_usage": True,
+        "max_retries": 0,
+        "timeout": spec.timeout_s,
+        "stream_chunk_timeout": None,
+        "http_async_client": http,
+        "http_socket_options": (),
+        "temperature": spec.sampling.temperature,
+        "top_p": spec.sampling.top_p,
+    }
 
 
-def _open(spec: ModelSpec, address: Address, http: httpx.AsyncClient, **more: Any) -> OpenAIWire:
-    settings: dict[str, Any] = {"use_responses_api": False, **more}
-    return OpenAIWire(
-        model=spec.id,
-        base_url=address.openai_base,
-        api_key=SecretStr(address.api_key or "none"),
-        stream_usage=True,
-        max_retries=0,
-        timeout=spec.timeout_s,
-        stream_chunk_timeout=None,
-        http_async_client=http,
-        http_socket_options=(),
-        temperature=spec.sampling.temperature,
-        top_p=spec.sampling.top_p,
-        **settings,
-    )
+def settle(model: ChatOpenAI, http: httpx.AsyncClient) -> None:
+    """Take our time limits, and leave out the OpenAI account that the environment names."""
+    model.root_async_client.timeout = http.timeout
+    model.root_async_client.organization = None
+    model.root_async_client.project = None
 
 
-def _tool_choice(choice: str) -> str | dict[str, Any]:
+def tool_choice(choice: str) -> str | dict[str, Any]:
+    """``auto``, ``none``, ``required``, else the function of that name."""
     if choice in {"auto", "none", "required"}:
         return choice
     return {"type": "function", "function": {"name": choice}}
