@@ -60,10 +60,13 @@ def make_specialist(
     async def specialist(state: AssistantState, config: RunnableConfig) -> dict[str, Any]:
         report = Report(recorder, config, state["turn"], desk.node)
         updates: list[Any] = []
+        changes: dict[str, Any] = {}
         messages = state["messages"]
         rounds = state["tool_rounds"]
         if state.get("speaker") not in (None, desk.node):
-            report.decided(_escalation(desk.role), 0.0)
+            routed = _escalation(desk.role)
+            report.decided(routed, 0.0)
+            changes = {"decision": routed.decision.model_dump(), "strategy": routed.strategy}
             updates.append(RemoveMessage(id=str(messages[-1].id)))
             messages = messages[:-1]
         chat_model = client.chat_model(desk.role.name, on_call=report.call, redactor=redactor)
@@ -88,6 +91,7 @@ def make_specialist(
                 report.event("reasoning", role=desk.role.name, text=trace)
         reply = final(chunks)
         return {
+            **changes,
             "messages": [*updates, reply],
             "speaker": desk.node,
             "tool_rounds": rounds + bool(reply.tool_calls),

@@ -45,7 +45,7 @@ def make_tool_runner(
             raise  # the tool asks a person: LangGraph saves the run and waits
         except TimeoutError:
             status, result = "error", f"Error: no result within {timeout_s:g} seconds"
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             status, result = "error", f"Error: {_say(error)}"
         message = ToolMessage(
             content=result, tool_call_id=str(call["id"]), name=call["name"], status=status
@@ -76,7 +76,7 @@ async def _run(tools: Mapping[str, BaseTool], call: Any, config: RunnableConfig)
     return text
 
 
-def _say(error: Exception) -> str:
+def _say(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         wrong = "; ".join(
             f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:5]

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.messages import HumanMessage
-from langgraph.types import Command
+from langgraph.types import Command, Interrupt
 
 from rolecall import bridge
 from rolecall.config.load import load_stack
@@ -33,7 +33,14 @@ from rolecall.nodes.init import check_question
 from rolecall.progress import Progress
 from rolecall.reply import Part, Reply
 from rolecall.telemetry.open import open_recorder
-from rolecall.threads.checkpoints import copy_step, find_step, open_saver, thread_config
+from rolecall.threads.checkpoints import (
+    copy_step,
+    find_step,
+    open_saver,
+    question_id,
+    thread_config,
+    turn_of,
+)
 from rolecall.threads.lock import thread_lock
 from rolecall.threads.schema import migrations
 from rolecall.threads.transcript import (
@@ -271,22 +278,26 @@ class Assistant:
 
     async def _input_to_resume(self, turn: Accepted, answer: str | None) -> Any:
         """``None`` goes on from the saved step; a turn that saved none starts again."""
-        state = await self._compiled.aget_state(thread_config(turn.thread_id))
-        saved: dict[str, Any] = state.values.get("turn") or {}
-        if saved.get("turn_id") != turn.turn_id and not state.next:
+        saved = await self._open_saver.aget_tuple(thread_config(turn.thread_id))
+        if saved is None or not _is_of(turn.turn_id, turn_of(saved.checkpoint)):
             return _first_input(turn)
-        waiting = [item.value for task in state.tasks for item in task.interrupts]
-        if waiting and answer is None:
+        waiting = await self._waiting(turn.thread_id)
+        if waiting is not None and answer is None:
             raise UsageError(
-                f"the turn waits for an answer: {waiting[0]}\n"
+                f"the turn waits for an answer: {waiting.value}\n"
                 f'Give it with: rolecall resume {turn.thread_id} --answer "…"'
             )
-        return Command(resume=answer) if waiting else None
+        return Command(resume={waiting.id: answer}) if waiting is not None else None
+
+    async def _waiting(self, thread_id: str) -> Interrupt | None:
+        """What a thread waits for; of several tools that ask, the first: one after the other."""
+        state = await self._compiled.aget_state(thread_config(thread_id))
+        return next((item for task in state.tasks for item in task.interrupts), None)
 
     async def _run(self, turn: Accepted, graph_input: Any) -> AsyncIterator[Part]:
         started_at, started = time.time(), time.perf_counter()
         reply = Reply(turn.thread_id, turn.turn_id, turn.trace_id)
-        busy_ms = 0.0
+        busy_ms, waits = 0.0, False
         self._record(turn, status="running", started_at=started_at)
         yield Part("started", {"thread_id": turn.thread_id, "trace_id": turn.trace_id})
         status: TurnStatus = "failed"
@@ -301,8 +312,13 @@ class Assistant:
                 ):
                     part = _part(mode, data)
                     busy_ms += _take(part, reply)
-                    if part.type != "answer":
+                    waits = waits or part.type == "waits"
+                    if part.type not in {"answer", "waits"}:
                         yield part
+            waiting = await self._waiting(turn.thread_id) if waits else None
+            if waiting is not None:
+                reply.waiting_for = waiting.value
+                yield Part("waiting", {"question": waiting.value})
             status = "done" if reply.waiting_for is None else "interrupted"
         except TimeoutError:
             reply.error = (
@@ -407,9 +423,15 @@ class Assistant:
             raise UsageError(f"thread {target} exists already; a fork is a new thread")
         found = await find_step(self._open_saver, source, step)
         await copy_step(self._open_saver, found, target)
-        turn = found.checkpoint["channel_values"].get("turn") or {}
-        ids = (uuid.uuid4().hex, uuid.uuid4().hex)
-        await self.transcript.fork(source, target, found.checkpoint["id"], turn.get("turn_id"), ids)
+        state = await self._compiled.aget_state(thread_config(target))
+        await self.transcript.fork(
+            source,
+            target,
+            found.checkpoint["id"],
+            turn_of(found.checkpoint),
+            uuid.uuid4().hex,
+            unanswered=bool(state.next),
+        )
         return target
 
     async def _steps(self, thread: str, limit: int, before: str | None) -> list[dict[str, Any]]:
@@ -423,7 +445,7 @@ class Assistant:
                 "checkpoint_id": found.checkpoint["id"],
                 "at": found.checkpoint["ts"],
                 "source": found.metadata.get("source"),
-                "turn_id": (found.checkpoint["channel_values"].get("turn") or {}).get("turn_id"),
+                "turn_id": turn_of(found.checkpoint),
                 "next": [
                     name.removeprefix("branch:to:")
                     for name in found.checkpoint["channel_values"]
@@ -446,15 +468,20 @@ class Assistant:
 
 def _first_input(turn: Accepted) -> dict[str, Any]:
     # the message's id is the turn's: a turn that starts again does not ask twice
-    message = HumanMessage(turn.question, id=f"question-{turn.turn_id}")
+    message = HumanMessage(turn.question, id=question_id(turn.turn_id))
     return {"messages": [message], "role": turn.requested_role}
+
+
+def _is_of(turn_id: str, saved: str | None) -> bool:
+    """Whether a checkpoint is a turn's own, or of the turn that this one was forked from."""
+    return saved is not None and (turn_id == saved or turn_id.startswith(f"{saved}."))
 
 
 def _part(mode: str, data: Any) -> Part:
     if mode == "custom":
         return Part(str(data["type"]), {k: v for k, v in data.items() if k != "type"})
     if "__interrupt__" in data:
-        return Part("waiting", {"question": data["__interrupt__"][0].value})
+        return Part("waits", {})
     return Part("node", {"node": next(iter(data), "")})
 
 
@@ -470,8 +497,6 @@ def _take(part: Part, reply: Reply) -> float:
         return float(data["call"]["latency_ms"] or 0.0)
     elif part.type == "tool_finished":
         return float(data["latency_ms"])
-    elif part.type == "waiting":
-        reply.waiting_for = data["question"]
     elif part.type == "answer":
         reply.text, reply.reasoning = data["answer"], data["reasoning"]
         reply.decision, reply.strategy = data["decision"], data["strategy"]

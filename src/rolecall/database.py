@@ -7,6 +7,7 @@ statement of a file runs on that file's thread, and the event loop only awaits i
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 import threading
 import time
@@ -69,7 +70,7 @@ class DatabaseFile:
         except sqlite3.Error as error:
             raise state_error(self.path, error) from error
         except OSError as error:
-            raise StateError(f"cannot use {self.path}: {error.strerror or error}") from error
+            raise file_error("use", self.path, error) from error
 
     def _open(self) -> Database:
         if self._database is None:
@@ -142,5 +143,14 @@ def state_error(path: Path, error: sqlite3.Error) -> StateError:
     elif "locked" in text:
         remedy = "another process holds it. Wait for it, or stop it"
     else:
-        remedy = text
+        return StateError(f"{path}: {text}")
     return StateError(f"{path}: {remedy} ({text})")
+
+
+def file_error(verb: str, path: Path, error: OSError) -> StateError:
+    """What a failing file means to the user, and what to do about it."""
+    if error.errno == errno.ENOSPC:
+        remedy = "Free some space, then try again"
+    else:
+        remedy = "Check that you can write there, or set ROLECALL_HOME elsewhere"
+    return StateError(f"cannot {verb} {path}: {error.strerror or error}. {remedy}.")

@@ -93,7 +93,7 @@ def runner() -> Iterator[ScriptedRunner]:
 
 async def eventually(happened: Callable[[], bool]) -> bool:
     end = time.monotonic() + 3
-    while not happened() and time.monotonic() < end:
+    while not happened() and time.monotonic() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     return happened()
 

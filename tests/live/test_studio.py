@@ -65,7 +65,9 @@ def test_a_client_runs_streams_reads_history_and_forks(server: str) -> None:
 
     client = get_sync_client(url=server)
     thread = client.threads.create()
-    ask: dict[str, Any] = {"messages": [{"role": "user", "content": "What is the capital of Peru?"}]}
+    ask: dict[str, Any] = {
+        "messages": [{"role": "user", "content": "What is the capital of Peru?"}]
+    }
     state = client.runs.wait(thread["thread_id"], "assistant", input=ask | {"role": "router"})
     assert "Lima" in state["messages"][-1]["content"]
     assert state["decision"]["routing_decision"] == "HANDLE"

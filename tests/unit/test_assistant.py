@@ -17,6 +17,7 @@ from rolecall.assistant import Assistant
 from rolecall.errors import (
     BadInput,
     NoModelReachable,
+    StateError,
     ThreadBusy,
     TurnFailed,
     UnknownRole,
@@ -382,6 +383,24 @@ def test_a_turn_that_saved_no_step_starts_again_though_the_one_before_failed(
     assert (reply.text, reply.turn_id) == ("to the second", "turn-2")
     assert said_to(runner.calls[-1])[-1][1].endswith("second question")
     assert runner.calls[-1].model == "coding-model"
+
+
+def test_a_step_that_cannot_be_saved_is_a_state_error(
+    assistant: Assistant, brain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlite3
+
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    async def full(*_: Any, **__: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AsyncSqliteSaver, "aput", full)
+        with pytest.raises(StateError, match="Free some space") as failed:
+            assistant.ask("Hello", thread="t", role="reasoning")
+    assert failed.value.exit_code == 5
+    assert assistant.resume("t").text == "ok"
 
 
 def test_the_turn_has_a_deadline(opened: Any, brain: Any) -> None:

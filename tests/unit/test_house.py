@@ -119,9 +119,8 @@ def _commands(command: object, path: str) -> Iterator[tuple[str, object]]:
 
 
 def test_every_command_and_option_has_help() -> None:
-    from rolecall.cli.main import app, add_groups
+    from rolecall.cli.main import app
 
-    add_groups()
     missing = []
     for path, command in _commands(get_command(app), "rolecall"):
         if not getattr(command, "help", None):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rolecall.cli import models, stack, threads, trace
 from rolecall.errors import RolecallError
 
 app = typer.Typer(
@@ -17,6 +18,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(threads.app, name="threads", help="List, show, search, fork, delete, export.")
+app.add_typer(stack.app, name="stack", help="List, show and check stacks.")
+app.add_typer(models.app, name="models", help="Weights and embedded servers.")
+app.add_typer(trace.app, name="trace", help="What each turn decided, called and took.")
 
 StackOption = Annotated[
     str | None,
@@ -44,7 +50,7 @@ def ask(
         str | None, typer.Argument(help="The question; - or nothing reads standard input.")
     ] = None,
     thread: ThreadOption = None,
-    stack: StackOption = None,
+    stack_: StackOption = None,
     role: RoleOption = None,
     as_json: JsonOption = False,
     set_: SetOption = None,
@@ -53,7 +59,7 @@ def ask(
     from rolecall.cli import turns
 
     text = turns.question_from(question)
-    with turns.open_assistant(stack, turns.overrides_from(set_ or [])) as assistant:
+    with turns.open_assistant(stack_, turns.overrides_from(set_ or [])) as assistant:
         assistant.check(text, thread, role)
         turns.make_ready(assistant, role)
         reply = turns.show_turn(assistant.stream(text, thread, role), as_json=as_json)
@@ -64,7 +70,7 @@ def ask(
 @app.command()
 def chat(
     thread: ThreadOption = None,
-    stack: StackOption = None,
+    stack_: StackOption = None,
     role: RoleOption = None,
     set_: SetOption = None,
 ) -> None:
@@ -72,7 +78,7 @@ def chat(
     from rolecall.cli import turns
     from rolecall.cli.chat import Chat
 
-    with turns.open_assistant(stack, turns.overrides_from(set_ or [])) as assistant:
+    with turns.open_assistant(stack_, turns.overrides_from(set_ or [])) as assistant:
         Chat(assistant, thread, role).run()
 
 
@@ -82,14 +88,14 @@ def resume(
     answer: Annotated[
         str | None, typer.Option("--answer", help="What the waiting turn asked for.")
     ] = None,
-    stack: StackOption = None,
+    stack_: StackOption = None,
     as_json: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
     """Finish a turn that was interrupted or failed."""
     from rolecall.cli import turns
 
-    with turns.open_assistant(stack, turns.overrides_from(set_ or [])) as assistant:
+    with turns.open_assistant(stack_, turns.overrides_from(set_ or [])) as assistant:
         reply = turns.show_turn(assistant.stream_resume(thread, answer), as_json=as_json)
     if reply.waiting_for is not None:
         raise typer.Exit(4)
@@ -104,32 +110,21 @@ def graph(
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="The file to write.", metavar="FILE")
     ] = None,
-    stack: StackOption = None,
+    stack_: StackOption = None,
 ) -> None:
     """Draw the graph of a stack, offline."""
     from rolecall.cli.graph import draw
 
-    draw(name, form, output, stack)
-
-
-def add_groups() -> None:
-    """Attach the commands that have commands of their own."""
-    from rolecall.cli import models, stack, threads, trace
-
-    app.add_typer(threads.app, name="threads", help="List, show, search, fork, delete, export.")
-    app.add_typer(stack.app, name="stack", help="List, show and check stacks.")
-    app.add_typer(models.app, name="models", help="Weights and embedded servers.")
-    app.add_typer(trace.app, name="trace", help="What each turn decided, called and took.")
+    draw(name, form, output, stack_)
 
 
 def run() -> None:
     """The entry point: exit codes as the documentation lists them."""
-    add_groups()
     try:
         code = app(standalone_mode=False)
     except RolecallError as error:
         _say(str(error))
-        if error.reply is None and "--json" in sys.argv:
+        if "--json" in sys.argv:
             from rolecall.cli.turns import print_failure
 
             print_failure(error)

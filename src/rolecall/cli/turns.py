@@ -61,18 +61,14 @@ def show_turn(parts: Iterator[Part], *, as_json: bool) -> Reply:
     """Show a turn while it runs, and its status line after it.
 
     Raises:
-        RolecallError: what ended the turn; with ``as_json`` its object was printed.
+        RolecallError: what ended the turn.
     """
     from rolecall.cli.view import TurnView, status_line
 
     reply: Reply | None = None
     if as_json:
-        try:
-            for part in parts:
-                reply = part.data.get("reply", reply)
-        except RolecallError as error:
-            print_failure(error)
-            raise
+        for part in parts:
+            reply = part.data.get("reply", reply)
         assert reply is not None
         print_json(reply.as_json())
         return reply

@@ -133,10 +133,11 @@ class LocalLLMClient:
                 shown = False
                 chunks = self._attempt(spec, role, attempt, prepared, options, on_call, redactor)
                 try:
-                    async with aclosing(chunks):
-                        async for chunk in chunks:
-                            shown = True
-                            yield chunk
+                    with self._pool.counted(spec):
+                        async with aclosing(chunks):
+                            async for chunk in chunks:
+                                shown = True
+                                yield chunk
                     return
                 except RolecallError as failure:
                     if shown:

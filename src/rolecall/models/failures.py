@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import httpx
@@ -23,6 +22,10 @@ class RunnerGaveUp(Exception):
 
 class DeadlinePassed(Exception):
     """The attempt as a whole took longer than its ``deadline_s``."""
+
+
+# Behind a TimeoutError stands the cancellation that it was made of.
+_TELLING = (httpx.HTTPError, TimeoutError, StreamBroken, RunnerGaveUp, DeadlinePassed)
 
 
 def explain(error: BaseException, spec: ModelSpec, partial: str = "") -> RolecallError:
@@ -56,7 +59,7 @@ def explain(error: BaseException, spec: ModelSpec, partial: str = "") -> Rolecal
         return failed(f"the answer ends before it is complete{cause}", retryable=True)
     if isinstance(cause, RunnerGaveUp):
         return failed(f"gave up while answering: {_short(str(cause))}", retryable=True)
-    if isinstance(cause, asyncio.TimeoutError | TimeoutError | httpx.TimeoutException):
+    if isinstance(cause, TimeoutError | httpx.TimeoutException):
         if isinstance(cause, httpx.ConnectTimeout):
             return failed("no connection within the time limit", retryable=True)
         return failed(
@@ -116,7 +119,7 @@ def _say_unreachable(spec: ModelSpec, cause: BaseException) -> str:
 def _root(error: BaseException) -> BaseException:
     """The innermost cause that says more than the library's wrapper around it."""
     seen: BaseException = error
-    while seen.__cause__ is not None and not isinstance(seen, httpx.HTTPError):
+    while seen.__cause__ is not None and not isinstance(seen, _TELLING):
         seen = seen.__cause__
     return seen
 

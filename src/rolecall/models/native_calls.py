@@ -45,23 +45,23 @@ class NativeCalls:
             call.name += name
         call.arguments += arguments
 
-    def close(self, *, mend: bool = True) -> list[ToolCallChunk]:
+    def close(self, *, cut: bool = False) -> list[ToolCallChunk]:
         """The calls: named, each with an id of its own.
 
         Args:
-            mend: repair arguments; not for a reply that was cut off, which has half of them.
+            cut: the reply was cut off, so a call with half of its arguments is left out.
         """
         seen: set[str] = set()
         calls: list[ToolCallChunk] = []
         for call in self._calls:
-            if not call.name.strip():
+            if not call.name.strip() or (cut and not _is_object(call.arguments)):
                 continue
             identity = call.id if call.id and call.id not in seen else new_id()
             seen.add(identity)
             calls.append(
                 tool_call_chunk(
                     name=call.name.strip(),
-                    args=_mended(call.arguments) if mend else call.arguments,
+                    args=_mended(call.arguments),
                     id=identity,
                     index=len(calls),
                 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ class _Slots:
     """The places for calls to one model at one endpoint."""
 
     free: asyncio.Semaphore
-    taken_or_wanted: int = 0
+    calls: int = 0
 
 
 @dataclass
@@ -76,16 +76,19 @@ class ModelPool:
                 here.wires[key] = open_wire(spec, address)
             return here.wires[key]
 
-    @asynccontextmanager
-    async def slot(self, spec: ModelSpec) -> AsyncIterator[None]:
+    def slot(self, spec: ModelSpec) -> asyncio.Semaphore:
         """A place for one call: bounds those that a model at an endpoint gets at a time."""
+        return self._slots(spec).free
+
+    @contextmanager
+    def counted(self, spec: ModelSpec) -> Iterator[None]:
+        """Count a call towards its endpoint's load, from when the endpoint is chosen."""
         slots = self._slots(spec)
-        slots.taken_or_wanted += 1
+        slots.calls += 1
         try:
-            async with slots.free:
-                yield
+            yield
         finally:
-            slots.taken_or_wanted -= 1
+            slots.calls -= 1
 
     def spread(self, candidates: list[ModelSpec]) -> list[ModelSpec]:
         """The candidates in order of preference, endpoints of the same model by least load."""
@@ -97,7 +100,7 @@ class ModelPool:
         return sorted(candidates, key=lambda spec: (places[spec.id], self._load(spec)))
 
     def _load(self, spec: ModelSpec) -> float:
-        return self._slots(spec).taken_or_wanted / spec.max_concurrency
+        return self._slots(spec).calls / spec.max_concurrency
 
     def _slots(self, spec: ModelSpec) -> _Slots:
         key = (spec.endpoint, spec.id)

@@ -15,6 +15,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
+from pydantic import BaseModel
 
 from rolecall.models.native_calls import NativeCalls, new_id
 from rolecall.models.text.reasoning import ReasoningSplitter, split_reasoning
@@ -92,7 +93,7 @@ class ReplyBuilder:
             out += _chunks(text=self._filter.close())
             out += _chunks(reasoning=self._reasoning_filter.close())
         cut = self.finish_reason == "length"
-        calls = self._native.close(mend=not cut) or [
+        calls = self._native.close(cut=cut) or [
             _as_chunk(index, call) for index, call in enumerate(written)
         ]
         if calls and not cut:
@@ -129,7 +130,7 @@ class ReplyBuilder:
             self.finish_reason = "length"
         logprobs = info.get("logprobs")
         if logprobs and "logprobs" not in self._metadata:
-            self._metadata["logprobs"] = logprobs
+            self._metadata["logprobs"] = _plain(logprobs)
 
 
 def final(chunks: list[AIMessageChunk]) -> AIMessage:
@@ -183,6 +184,13 @@ def _chunks(text: str = "", reasoning: str = "") -> list[AIMessageChunk]:
     if reasoning:
         return [AIMessageChunk(content="", additional_kwargs={"reasoning_content": reasoning})]
     return []
+
+
+def _plain(logprobs: Any) -> Any:
+    """Ollama's client gives objects, which could not be saved with the message."""
+    if not isinstance(logprobs, list):
+        return logprobs
+    return [e.model_dump() if isinstance(e, BaseModel) else e for e in logprobs]
 
 
 def _as_chunk(index: int, call: TextCall) -> ToolCallChunk:

@@ -39,6 +39,7 @@ class LeaningFile:
         entries[_key(model, prompt)] = {"model": model, "leaning": leaning, "at": time.time()}
         fresh = self._path.with_suffix(f".{os.getpid()}.tmp")
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             fresh.write_text(json.dumps(entries), encoding="utf-8")
             fresh.replace(self._path)
         except OSError:

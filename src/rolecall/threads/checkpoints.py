@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.checkpoint.base import Checkpoint, CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -19,31 +19,26 @@ from rolecall.database import state_error
 from rolecall.errors import UsageError
 
 _BUSY_TIMEOUT_S = 30.0
+_QUESTION = "question-"
 
 
 @asynccontextmanager
 async def open_saver(path: Path) -> AsyncIterator[AsyncSqliteSaver]:
     """LangGraph's saver on a file, on the running event loop.
 
-    Only known-safe types are decoded: what a tool put into the state cannot name code to run.
-
     Raises:
         StateError: the file cannot be opened or written.
     """
-    try:
-        connecting = aiosqlite.connect(path, timeout=_BUSY_TIMEOUT_S)
-        connecting._thread.daemon = True  # a program that forgets to close must still end
+    connecting = aiosqlite.connect(path, timeout=_BUSY_TIMEOUT_S)
+    connecting._thread.daemon = True  # a program that forgets to close must still end
+    with _state_errors(path):
         connection = await connecting
-    except sqlite3.Error as error:
-        raise state_error(path, error) from error
     try:
-        saver = AsyncSqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
-        try:
+        saver = _Saver(connection, path)
+        with _state_errors(path):
             await connection.execute("PRAGMA journal_mode=WAL")
             await connection.execute("PRAGMA synchronous=NORMAL")
             await saver.setup()
-        except sqlite3.Error as error:
-            raise state_error(path, error) from error
         yield saver
     finally:
         await connection.close()
@@ -52,6 +47,23 @@ async def open_saver(path: Path) -> AsyncIterator[AsyncSqliteSaver]:
 def thread_config(thread_id: str, **configurable: Any) -> RunnableConfig:
     """The run config that addresses a thread."""
     return {"configurable": {"thread_id": thread_id, "checkpoint_ns": "", **configurable}}
+
+
+def question_id(turn_id: str) -> str:
+    """The id of the message that asks a turn's question."""
+    return _QUESTION + turn_id
+
+
+def turn_of(checkpoint: Checkpoint) -> str | None:
+    """The turn that a checkpoint belongs to, also before INIT has run in it."""
+    values = checkpoint["channel_values"]
+    given = values.get("__start__") or values
+    messages = given.get("messages") or []
+    asked = str(messages[-1].id or "") if messages else ""
+    if asked.startswith(_QUESTION):
+        return asked.removeprefix(_QUESTION)
+    turn = values.get("turn") or {}
+    return turn.get("turn_id")
 
 
 async def find_step(saver: AsyncSqliteSaver, thread_id: str, step: str | None) -> CheckpointTuple:
@@ -69,7 +81,8 @@ async def find_step(saver: AsyncSqliteSaver, thread_id: str, step: str | None) -
         ):
             found = candidate
     else:
-        found = await saver.aget_tuple(thread_config(thread_id, checkpoint_id=step))
+        config = thread_config(thread_id, checkpoint_id=step)
+        found = await saver.aget_tuple(config) if step else None
     if found is None:
         raise UsageError(
             f"thread {thread_id} has no step {step}; rolecall threads show {thread_id} --steps"
@@ -78,15 +91,63 @@ async def find_step(saver: AsyncSqliteSaver, thread_id: str, step: str | None) -
 
 
 async def copy_step(saver: AsyncSqliteSaver, step: CheckpointTuple, target: str) -> None:
-    """Make a checkpoint, with the writes pending on it, the first of a new thread."""
+    """Make a checkpoint the first of a new thread.
+
+    Writes pending on a thread's latest checkpoint are tasks done in an unfinished step: they go
+    along. On an earlier one they are what followed, which the copy is to run anew.
+    """
+    latest = await saver.aget_tuple(thread_config(step.config["configurable"]["thread_id"]))
+    unfinished = latest is not None and latest.checkpoint["id"] == step.checkpoint["id"]
     config = await saver.aput(
         thread_config(target),
         step.checkpoint,
-        {**step.metadata, "parents": {}},
+        metadata,
         step.checkpoint["channel_versions"],
     )
     pending: dict[str, list[tuple[str, Any]]] = {}
-    for task_id, channel, value in step.pending_writes or []:
+    for task_id, channel, value in (step.pending_writes or []) if unfinished else []:
         pending.setdefault(task_id, []).append((channel, value))
     for task_id, writes in pending.items():
         await saver.aput_writes(config, writes, task_id)
+
+
+class _Saver(AsyncSqliteSaver):
+    """LangGraph's saver, whose database errors are ours.
+
+    Only known-safe types are decoded: what a tool put into the state cannot name code to run.
+    """
+
+    def __init__(self, connection: aiosqlite.Connection, path: Path) -> None:
+        super().__init__(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+        self._path = path
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        with _state_errors(self._path):
+            return await super().aget_tuple(config)
+
+    async def alist(
+        self, config: RunnableConfig | None, **arguments: Any
+    ) -> AsyncIterator[CheckpointTuple]:
+        with _state_errors(self._path):
+            async for found in super().alist(config, **arguments):
+                yield found
+
+    async def aput(self, *arguments: Any) -> RunnableConfig:
+        with _state_errors(self._path):
+            return await super().aput(*arguments)
+
+    async def aput_writes(self, *arguments: Any) -> None:
+        with _state_errors(self._path):
+            await super().aput_writes(*arguments)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        with _state_errors(self._path):
+            await super().adelete_thread(thread_id)
+
+
+@contextmanager
+def _state_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise state_error(path, error) from error

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from rolecall.errors import StateError, ThreadBusy
+from rolecall.database import file_error
+from rolecall.errors import ThreadBusy
 
 _POLL_S = 0.05
 
@@ -45,7 +46,7 @@ async def thread_lock(folder: Path, thread_id: str, wait_s: float) -> AsyncItera
                 raise ThreadBusy(_busy(thread_id, holder)) from None
             await asyncio.sleep(_POLL_S)
         except OSError as error:
-            raise StateError(f"cannot lock {lock.lock_file}: {error.strerror or error}") from error
+            raise file_error("lock", Path(lock.lock_file), error) from error
     try:
         _write_holder(holder)
         yield
@@ -58,7 +59,7 @@ def _write_holder(holder: Path) -> None:
     try:
         holder.write_text(json.dumps({"pid": os.getpid(), "since": time.time()}))
     except OSError as error:
-        raise StateError(f"cannot write {holder}: {error.strerror or error}") from error
+        raise file_error("write", holder, error) from error
 
 
 def _busy(thread_id: str, holder: Path) -> str:

@@ -188,18 +188,20 @@ class Transcript:
         target: str,
         step: str,
         turn_id: str | None,
-        ids: tuple[str, str],
+        trace_id: str,
         *,
         unanswered: bool = False,
     ) -> None:
-        """Copy a thread's turns up to the one with ``turn_id``, which gets new ids.
+        """Copy a thread's turns up to the one with ``turn_id``.
+
+        A copied turn is named after the turn it was copied from: ``ORIGINAL.THREAD``.
 
         Args:
             source: the thread to copy from.
             target: the new thread.
             step: the checkpoint it was forked at.
             turn_id: the last turn to copy; ``None`` copies none.
-            ids: turn id and trace id for that turn if it has to run on.
+            trace_id: the trace of that turn, if it has to run on.
             unanswered: the step lies inside that turn, which can be resumed in the copy.
         """
 
@@ -209,8 +211,9 @@ class Transcript:
                 rows = list(
                     db.query(
                         "SELECT * FROM turns WHERE thread_id = ? AND number <= "
-                        "(SELECT number FROM turns WHERE turn_id = ?) ORDER BY number",
-                        [source, turn_id],
+                        "(SELECT number FROM turns WHERE thread_id = ? AND "
+                        "(turn_id = ? OR turn_id LIKE ? || '.%')) ORDER BY number",
+                        [source, source, turn_id, turn_id],
                     )
                 )
                 title = _title(rows[0]["question"]) if rows else f"fork of {source}"
@@ -226,10 +229,8 @@ class Transcript:
                 )
                 for row in rows:
                     copy = {**row, "thread_id": target, "turn_id": f"{row['turn_id']}.{target}"}
-                    if row["turn_id"] == turn_id:
-                        copy |= {"turn_id": ids[0], "trace_id": ids[1]}
-                        if unanswered:
-                            copy |= _UNANSWERED
+                    if row is rows[-1] and unanswered:
+                        copy |= {"trace_id": trace_id, **_UNANSWERED}
                     db.table("turns").insert(copy)
 
         await self._file.run(write)

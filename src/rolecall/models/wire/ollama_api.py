@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any, cast
 
 from langchain_core.messages import BaseMessage
 from langchain_ollama import ChatOllama
+from ollama import ChatResponse
 
 from rolecall.config.schema import ModelSpec
 from rolecall.models.endpoint import Address, http_settings
@@ -23,6 +26,16 @@ class OllamaWire(ChatOllama):
         params = super()._chat_params(messages, stop, **kwargs)
         params["think"] = None
         return params
+
+    async def _acreate_chat_stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
+    ) -> AsyncIterator[Mapping[str, Any] | str]:
+        call = self._async_client.chat(**self._chat_params(messages, stop, **kwargs))
+        parts = cast("AsyncGenerator[ChatResponse, None]", await call)
+        async with aclosing(parts):
+            async for part in parts:
+                part.message.content = part.message.content or ""  # null is no text
+                yield cast("Mapping[str, Any]", part)
 
 
 def open_ollama(spec: ModelSpec, address: Address) -> Wire:

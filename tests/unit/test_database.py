@@ -1,0 +1,211 @@
+"""One SQLite file: its own thread, its migrations, its errors, and other processes on it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from rolecall.database import DatabaseFile, state_error, writing
+from rolecall.errors import StateError
+
+migrations = Migrations("test")
+
+
+@migrations()
+def m001_items(db: Database) -> None:
+    db.table("items").create({"id": int, "name": str}, pk="id")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[DatabaseFile]:
+    opened = DatabaseFile(tmp_path / "test.db", migrations)
+    yield opened
+    opened.close()
+
+
+def count(db: Database) -> int:
+    return int(db.execute("SELECT count(*) FROM items").fetchone()[0])
+
+
+async def test_it_is_opened_and_migrated_on_first_use(file: DatabaseFile) -> None:
+    assert not file.path.exists()
+    assert await file.run(count) == 0
+    assert await file.run(lambda db: db.journal_mode) == "wal"
+
+
+async def test_every_statement_runs_on_one_thread_of_its_own(file: DatabaseFile) -> None:
+    names = {await file.run(lambda _: threading.current_thread().name) for _ in range(5)}
+    assert len(names) == 1
+    assert threading.current_thread().name not in names
+
+
+async def test_statements_keep_their_order(file: DatabaseFile) -> None:
+    for number in range(100):
+        file.submit(lambda db, n=number: db.table("items").insert({"name": str(n)}))
+    rows = await file.run(lambda db: [r["name"] for r in db.query("SELECT name FROM items")])
+    assert rows == [str(n) for n in range(100)]
+
+
+async def test_the_event_loop_goes_on_while_a_statement_runs(file: DatabaseFile) -> None:
+    release = threading.Event()
+    waiting = asyncio.create_task(file.run(lambda _: release.wait(5)))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    release.set()
+    assert await waiting
+
+
+def test_closing_finishes_what_is_queued_and_may_be_repeated(tmp_path: Path) -> None:
+    file = DatabaseFile(tmp_path / "test.db", migrations)
+    for _ in range(50):
+        file.submit(lambda db: db.table("items").insert({"name": "x"}))
+    file.close()
+    file.close()
+    again = DatabaseFile(tmp_path / "test.db", migrations)
+    assert again.submit(count).result() == 50
+    again.close()
+
+
+def test_closing_without_use_makes_no_file(tmp_path: Path) -> None:
+    DatabaseFile(tmp_path / "test.db", migrations).close()
+    assert list(tmp_path.glob("*.db")) == []
+
+
+async def test_a_transaction_that_fails_leaves_nothing(file: DatabaseFile) -> None:
+    def half(db: Database) -> None:
+        with writing(db):
+            db.execute("INSERT INTO items (name) VALUES ('half')")
+            raise KeyError("in the middle")
+
+    with pytest.raises(KeyError):
+        await file.run(half)
+    assert await file.run(count) == 0
+
+
+async def test_a_wrong_statement_is_a_state_error_naming_the_file(file: DatabaseFile) -> None:
+    with pytest.raises(StateError, match=r"test\.db: no such table"):
+        await file.run(lambda db: db.execute("SELECT * FROM absent"))
+    assert await file.run(count) == 0
+
+
+async def test_garbage_is_named_with_a_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "test.db"
+    path.write_bytes(b"this is no database at all" * 100)
+    file = DatabaseFile(path, migrations)
+    for _ in range(2):  # the second try says the same
+        with pytest.raises(StateError, match=r"damaged.*Move test\.db.*recover"):
+            await file.run(count)
+    file.close()
+
+
+async def test_a_missing_folder_is_a_state_error(tmp_path: Path) -> None:
+    file = DatabaseFile(tmp_path / "gone" / "test.db", migrations)
+    with pytest.raises(StateError, match="folder exists"):
+        await file.run(count)
+    file.close()
+
+
+@pytest.mark.parametrize(
+    ("problem", "remedy"),
+    [
+        ("database disk image is malformed", "damaged"),
+        ("file is not a database", "damaged"),
+        ("attempt to write a readonly database", "write permission"),
+        ("database or disk is full", "Free some space"),
+        ("unable to open database file", "writable"),
+        ("disk I/O error", "Check the disk"),
+        ("database is locked", "another process"),
+        ("something new", "something new"),
+    ],
+)
+def test_every_database_error_says_what_to_do(problem: str, remedy: str) -> None:
+    error = state_error(Path("/home/me/threads.db"), sqlite3.OperationalError(problem))
+    assert remedy in str(error)
+    assert problem in str(error)
+    assert "/home/me/threads.db" in str(error)
+    assert error.exit_code == 5
+
+
+async def test_reading_then_writing_waits_for_another_writer(
+    file: DatabaseFile, tmp_path: Path
+) -> None:
+    """A deferred transaction would fail at once: its snapshot is out of date."""
+    await file.run(count)
+    other = sqlite3.connect(file.path, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("INSERT INTO items (name) VALUES ('theirs')")
+
+    def read_then_write(db: Database) -> int:
+        with writing(db):
+            seen = count(db)
+            db.execute("INSERT INTO items (name) VALUES ('ours')")
+        return seen
+
+    waiting = asyncio.create_task(file.run(read_then_write))
+    await asyncio.sleep(0.2)
+    other.commit()
+    other.close()
+    assert await waiting == 1
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from rolecall.database import DatabaseFile
+from rolecall.threads.schema import migrations
+from rolecall.threads.transcript import Transcript
+
+async def main(name):
+    file = DatabaseFile(Path(sys.argv[1]), migrations)
+    transcript = Transcript(file)
+    for n in range(40):
+        await transcript.accept(name, f"{name}-{n}", "trace", "question")
+        await transcript.finish(f"{name}-{n}", "done", {"answer": "answer"})
+        if n % 10 == 0:
+            await transcript.fork(name, f"{name}-fork-{n}", "1", f"{name}-{n}", (f"{name}-f{n}", "x"))
+    file.close()
+
+asyncio.run(main(sys.argv[2]))
+"""
+
+
+def test_processes_open_a_new_file_and_write_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "threads.db"
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), f"t{n}"], stderr=subprocess.PIPE, text=True
+        )
+        for n in range(4)
+    ]
+    for writer in writers:
+        _, err = writer.communicate(timeout=60)
+        assert (writer.returncode, err) == (0, "")
+    database = sqlite3.connect(path)
+    assert database.execute("SELECT count(*) FROM turns WHERE thread_id LIKE 't_'").fetchone() == (
+        160,
+    )
+    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+
+
+async def test_two_files_of_one_process_write_at_once(tmp_path: Path) -> None:
+    files = [DatabaseFile(tmp_path / "test.db", migrations) for _ in range(2)]
+    await asyncio.gather(
+        *(
+            file.run(lambda db: db.table("items").insert({"name": "x"}))
+            for _ in range(50)
+            for file in files
+        )
+    )
+    assert await files[0].run(count) == 100
+    for file in files:
+        file.close()
