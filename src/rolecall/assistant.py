@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -13,16 +11,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.messages import HumanMessage
-from langgraph.types import Command, Interrupt
+from langgraph.types import Command
 
 from rolecall import bridge
 from rolecall.config.load import load_stack
 from rolecall.config.schema import Stack
 from rolecall.database import DatabaseFile
 from rolecall.errors import (
-    ModelCallFailed,
-    RolecallError,
-    TurnFailed,
     UnknownRole,
     UsageError,
 )
@@ -46,10 +41,10 @@ from rolecall.threads.schema import migrations
 from rolecall.threads.transcript import (
     Accepted,
     Transcript,
-    TurnStatus,
     check_thread_id,
     unknown_thread,
 )
+from rolecall.turn import TurnRun, waiting_on
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -258,7 +253,7 @@ class Assistant:
             turn = await self.transcript.accept(
                 thread_id, uuid.uuid4().hex, uuid.uuid4().hex, question, role
             )
-            async for part in self._run(turn, _first_input(turn)):
+            async for part in self._open_run.run(turn, _first_input(turn)):
                 yield part
 
     async def _resumed(self, thread: str, answer: str | None) -> AsyncIterator[Part]:
@@ -273,7 +268,7 @@ class Assistant:
                     f"thread {thread_id} has no unfinished turn. "
                     f'Go on with: rolecall ask "…" --thread {thread_id}'
                 )
-            async for part in self._run(turn, await self._input_to_resume(turn, answer)):
+            async for part in self._open_run.run(turn, await self._input_to_resume(turn, answer)):
                 yield part
 
     async def _input_to_resume(self, turn: Accepted, answer: str | None) -> Any:
@@ -281,7 +276,7 @@ class Assistant:
         saved = await self._open_saver.aget_tuple(thread_config(turn.thread_id))
         if saved is None or not _is_of(turn.turn_id, turn_of(saved.checkpoint)):
             return _first_input(turn)
-        waiting = await self._waiting(turn.thread_id)
+        waiting = await waiting_on(self._compiled, turn.thread_id)
         if waiting is not None and answer is None:
             raise UsageError(
                 f"the turn waits for an answer: {waiting.value}\n"
@@ -289,69 +284,9 @@ class Assistant:
             )
         return Command(resume={waiting.id: answer}) if waiting is not None else None
 
-    async def _waiting(self, thread_id: str) -> Interrupt | None:
-        """What a thread waits for; of several tools that ask, the first: one after the other."""
-        state = await self._compiled.aget_state(thread_config(thread_id))
-        return next((item for task in state.tasks for item in task.interrupts), None)
-
-    async def _run(self, turn: Accepted, graph_input: Any) -> AsyncIterator[Part]:
-        started_at, started = time.time(), time.perf_counter()
-        reply = Reply(turn.thread_id, turn.turn_id, turn.trace_id)
-        busy_ms, waits = 0.0, False
-        self._record(turn, status="running", started_at=started_at)
-        yield Part("started", {"thread_id": turn.thread_id, "trace_id": turn.trace_id})
-        status: TurnStatus = "failed"
-        try:
-            async with asyncio.timeout(self.stack.settings.turn.deadline_s):
-                async for mode, data in self._compiled.astream(
-                    graph_input,
-                    thread_config(turn.thread_id, turn_id=turn.turn_id, trace_id=turn.trace_id)
-                    | {"recursion_limit": self._recursion_limit},
-                    stream_mode=["custom", "updates"],
-                    durability="sync",
-                ):
-                    part = _part(mode, data)
-                    busy_ms += _take(part, reply)
-                    waits = waits or part.type == "waits"
-                    if part.type not in {"answer", "waits"}:
-                        yield part
-            waiting = await self._waiting(turn.thread_id) if waits else None
-            if waiting is not None:
-                reply.waiting_for = waiting.value
-                yield Part("waiting", {"question": waiting.value})
-            status = "done" if reply.waiting_for is None else "interrupted"
-        except TimeoutError:
-            reply.error = (
-                f"the turn took longer than {self.stack.settings.turn.deadline_s:g} s "
-                "(settings.turn.deadline_s)"
-            )
-            raise self._failure(TurnFailed(reply.error), turn, reply) from None
-        except (asyncio.CancelledError, GeneratorExit):
-            status, reply.error = "interrupted", "interrupted"
-            raise
-        except RolecallError as error:
-            raise self._failure(error, turn, reply) from error
-        except Exception as error:
-            reply.error = f"{type(error).__name__}: {error}"
-            error.add_note(f"(trace {turn.trace_id})")
-            self._record_error(turn, error)
-            raise
-        finally:
-            total_ms = (time.perf_counter() - started) * 1000.0
-            reply.timings_ms = {
-                "total": round(total_ms, 2),
-                "overhead": round(max(total_ms - busy_ms, 0.0), 2),
-            }
-            self._record(turn, status=status, reply=reply, started_at=started_at)
-            if status != "done":
-                await asyncio.shield(
-                    self.transcript.finish(turn.turn_id, status, {"error": reply.error})
-                )
-        yield Part("finished", {"reply": reply})
-
     @property
-    def _recursion_limit(self) -> int:
-        return 2 * self.stack.settings.turn.max_tool_rounds + _STEPS_BESIDE_TOOLS
+    def _open_run(self) -> TurnRun:
+        return TurnRun(self._compiled, self.stack, self.transcript, self._recorder)
 
     @property
     def _compiled(self) -> CompiledStateGraph[Any, Any, Any, Any]:
@@ -364,53 +299,6 @@ class Assistant:
         if self._saver is None:
             raise RuntimeError("use Assistant.open(), which also opens the threads")
         return self._saver
-
-    def _record(
-        self, turn: Accepted, *, status: str, started_at: float, reply: Reply | None = None
-    ) -> None:
-        row: dict[str, Any] = {
-            "trace_id": turn.trace_id,
-            "turn_id": turn.turn_id,
-            "thread_id": turn.thread_id,
-            "stack": self.stack.name,
-            "status": status,
-            "question": turn.question,
-            "started_at": started_at,
-        }
-        if reply is not None:
-            row |= {
-                "answer": reply.text,
-                "role": next(
-                    (node for node in reversed(reply.path) if node in _answering(reply)), None
-                ),
-                "finish_reason": reply.finish_reason,
-                "total_ms": reply.timings_ms["total"],
-                "overhead_ms": reply.timings_ms["overhead"],
-            }
-        self._recorder.add("turns", row)
-
-    def _failure(self, error: RolecallError, turn: Accepted, reply: Reply) -> RolecallError:
-        """What the caller sees: a failed model call is a failed turn; all can be resumed."""
-        reply.error = str(error)
-        self._record_error(turn, error)
-        kind = TurnFailed if isinstance(error, ModelCallFailed) else type(error)
-        failure = kind(
-            f"{error}\nThe turn is saved. Finish it with: rolecall resume {turn.thread_id}"
-        )
-        failure.reply = reply
-        return failure
-
-    def _record_error(self, turn: Accepted, error: Exception) -> None:
-        self._recorder.add(
-            "errors",
-            {
-                "trace_id": turn.trace_id,
-                "at": time.time(),
-                "node": "",
-                "type": type(error).__name__,
-                "message": str(error),
-            },
-        )
 
     # --- threads ------------------------------------------------------------------------------
 
@@ -475,37 +363,6 @@ def _first_input(turn: Accepted) -> dict[str, Any]:
 def _is_of(turn_id: str, saved: str | None) -> bool:
     """Whether a checkpoint is a turn's own, or of the turn that this one was forked from."""
     return saved is not None and (turn_id == saved or turn_id.startswith(f"{saved}."))
-
-
-def _part(mode: str, data: Any) -> Part:
-    if mode == "custom":
-        return Part(str(data["type"]), {k: v for k, v in data.items() if k != "type"})
-    if "__interrupt__" in data:
-        return Part("waits", {})
-    return Part("node", {"node": next(iter(data), "")})
-
-
-def _take(part: Part, reply: Reply) -> float:
-    """Note a part in the reply; returns the milliseconds that a model or tool took."""
-    data = part.data
-    if part.type == "node":
-        reply.path.append(data["node"])
-    elif part.type == "decision":
-        reply.decision, reply.strategy = data["decision"], data["strategy"]
-    elif part.type == "call":
-        reply.calls.append(data["call"])
-        return float(data["call"]["latency_ms"] or 0.0)
-    elif part.type == "tool_finished":
-        return float(data["latency_ms"])
-    elif part.type == "answer":
-        reply.text, reply.reasoning = data["answer"], data["reasoning"]
-        reply.decision, reply.strategy = data["decision"], data["strategy"]
-        reply.finish_reason = data["finish_reason"]
-    return 0.0
-
-
-def _answering(reply: Reply) -> set[str]:
-    return set(reply.path) - {"init", "router", "tool_runner", "synthesis"}
 
 
 def _reply(parts: Iterator[Part]) -> Reply:

@@ -65,9 +65,8 @@ def test_threads_truncated_in_half(stack: Stack, used_home: Path) -> None:
     path = used_home / "threads.db"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(StateError, match="damaged") as error:
-        with Assistant.open(stack) as assistant:
-            assistant.ask("Again", thread="t")
+    with pytest.raises(StateError, match="damaged") as error, Assistant.open(stack) as assistant:
+        assistant.ask("Again", thread="t")
     assert error.value.exit_code == 5
     for left in used_home.glob("threads.db*"):
         left.unlink()
@@ -80,9 +79,8 @@ def test_pages_overwritten_in_the_middle(stack: Stack, used_home: Path) -> None:
     whole = bytearray(path.read_bytes())
     whole[4096:] = os.urandom(len(whole) - 4096)
     path.write_bytes(whole)
-    with pytest.raises(StateError, match="damaged"):
-        with Assistant.open(stack) as assistant:
-            assistant.ask("Again", thread="t")
+    with pytest.raises(StateError, match="damaged"), Assistant.open(stack) as assistant:
+        assistant.ask("Again", thread="t")
 
 
 def test_an_empty_file_is_a_new_database(stack: Stack, rolecall_home: Path) -> None:
@@ -126,9 +124,9 @@ def read_only_home(used_home: Path) -> Iterator[Path]:
 
 
 def test_a_read_only_home(stack: Stack, read_only_home: Path) -> None:
-    with pytest.raises(StateError, match="ROLECALL_HOME|writ") as error:
-        with Assistant.open(stack) as assistant:
-            assistant.ask("Again", thread="t")
+    remedy = r"ROLECALL_HOME|writ"
+    with pytest.raises(StateError, match=remedy) as error, Assistant.open(stack) as assistant:
+        assistant.ask("Again", thread="t")
     assert error.value.exit_code == 5
 
 
@@ -136,9 +134,8 @@ def test_what_was_saved_is_there_when_it_is_writable_again(stack: Stack, used_ho
     mount("--bind", str(used_home), str(used_home))
     try:
         mount("-o", "remount,bind,ro", str(used_home))
-        with pytest.raises(StateError):
-            with Assistant.open(stack) as assistant:
-                assistant.ask("Again", thread="t")
+        with pytest.raises(StateError), Assistant.open(stack) as assistant:
+            assistant.ask("Again", thread="t")
     finally:
         subprocess.run(["umount", "-l", str(used_home)], check=True)
     assert questions(stack) == ["Hello"]

@@ -407,7 +407,7 @@ def test_the_turn_has_a_deadline(opened: Any, brain: Any) -> None:
     brain.say(ScriptedReply("late", delay_s=5), "in time")
     with opened({"turn": {"deadline_s": 0.3}}) as assistant:
         started = time.monotonic()
-        with pytest.raises(TurnFailed, match=r"settings\.turn\.deadline_s"):
+        with pytest.raises(TurnFailed, match=r"turn\.deadline_s"):
             assistant.ask("Hello", thread="t", role="reasoning")
         assert time.monotonic() - started < 3
         assert turns(assistant, "t")[0]["status"] == "failed"

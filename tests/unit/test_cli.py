@@ -257,7 +257,9 @@ def test_the_graph_is_drawn_offline(run: Run, tmp_path: Path, form: str, begins:
 
 
 def test_chat_answers_lines_from_a_pipe(run: Run, runner: ScriptedRunner) -> None:
-    script = b"/help\n/role reasoning\nWhich sort is stable?\n/coding And in Rust?\n/thread\n/trace\n/nonsense\n/quit\nnever asked\n"
+    lines = ["/help", "/role reasoning", "Which sort is stable?", "/coding And in Rust?"]
+    lines += ["/thread", "/trace", "/nonsense", "/quit", "never asked"]
+    script = "\n".join(lines).encode()
     done = run("chat", "--thread", "talk", stdin=script)
     assert done.code == 0
     assert done.out.count("Merge sort is stable.") >= 2

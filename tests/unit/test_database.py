@@ -171,7 +171,8 @@ async def main(name):
         await transcript.accept(name, f"{name}-{n}", "trace", "question")
         await transcript.finish(f"{name}-{n}", "done", {"answer": "answer"})
         if n % 10 == 0:
-            await transcript.fork(name, f"{name}-fork-{n}", "1", f"{name}-{n}", (f"{name}-f{n}", "x"))
+            fork = f"{name}-fork-{n}"
+            await transcript.fork(name, fork, "1", f"{name}-{n}", (f"{name}-f{n}", "x"))
     file.close()
 
 asyncio.run(main(sys.argv[2]))

@@ -87,7 +87,8 @@ def test_help_imports_no_model_library() -> None:
         "import sys; sys.argv = ['rolecall', '--help']\n"
         "from rolecall.cli.main import run\n"
         "try: run()\nexcept SystemExit: pass\n"
-        "print([m for m in ('langgraph', 'langchain_core', 'openai', 'pydantic') if m in sys.modules])"
+        "heavy = ('langgraph', 'langchain_core', 'openai', 'pydantic')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
@@ -136,7 +137,7 @@ def test_layers_import_only_what_lies_below_them() -> None:
     order = {"config": 0, "models": 1, "routing": 2, "tools": 1, "nodes": 3, "graphs": 4, "cli": 6}
     state = "rolecall.graphs.state"  # what nodes and graph share
     wrong = []
-    for path in [p for p in (ROOT / "src" / "rolecall").rglob("*.py")] + [
+    for path in list((ROOT / "src" / "rolecall").rglob("*.py")) + [
         p for layer in LAYERS for p in (ROOT / layer).rglob("*.py")
     ]:
         relative = (

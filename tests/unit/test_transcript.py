@@ -107,7 +107,7 @@ async def test_threads_come_last_used_first(transcript: Transcript) -> None:
     await add(transcript, "a", "again")
     threads = await transcript.threads()
     assert [t["thread_id"] for t in threads] == ["a", "c", "b"]
-    assert [(t["turns"], t["status"]) for t in threads][0] == (2, "running")
+    assert (threads[0]["turns"], threads[0]["status"]) == (2, "running")
     assert threads[0]["title"] == "question of a"
     assert [t["thread_id"] for t in await transcript.threads(1, 1)] == ["c"]
     assert await transcript.threads(10, 3) == []

@@ -101,7 +101,7 @@ async def copy_step(saver: AsyncSqliteSaver, step: CheckpointTuple, target: str)
     config = await saver.aput(
         thread_config(target),
         step.checkpoint,
-        metadata,
+        {**step.metadata, "parents": {}},
         step.checkpoint["channel_versions"],
     )
     pending: dict[str, list[tuple[str, Any]]] = {}

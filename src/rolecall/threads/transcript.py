@@ -50,6 +50,7 @@ class Transcript:
 
     def __init__(self, file: DatabaseFile) -> None:
         self._file = file
+        self.path = file.path
 
     # --- one turn ---------------------------------------------------------------------------
 

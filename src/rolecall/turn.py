@@ -1,0 +1,194 @@
+"""One run of the graph for one accepted turn: its parts as they come, its outcome recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from langgraph.types import Interrupt
+
+from rolecall.config.schema import Stack
+from rolecall.database import state_error
+from rolecall.errors import ModelCallFailed, RolecallError, StateError, TurnFailed
+from rolecall.reply import Part, Reply
+from rolecall.telemetry.recorder import Recorder
+from rolecall.threads.checkpoints import thread_config
+from rolecall.threads.transcript import Accepted, Transcript, TurnStatus
+
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
+_STEPS_BESIDE_TOOLS = 16
+_NOT_ANSWERING = frozenset({"init", "router", "tool_runner", "synthesis"})
+
+
+async def waiting_on(
+    graph: CompiledStateGraph[Any, Any, Any, Any], thread_id: str
+) -> Interrupt | None:
+    """What a thread waits for; of several tools that ask, the first: one after the other."""
+    state = await graph.aget_state(thread_config(thread_id))
+    return next((item for task in state.tasks for item in task.interrupts), None)
+
+
+class TurnRun:
+    """Runs accepted turns.
+
+    Args:
+        graph: the assistant, compiled with this home's checkpoints.
+        stack: its settings bound the run.
+        transcript: told of turns that did not finish (SYNTHESIS writes those that did).
+        recorder: takes telemetry.
+    """
+
+    def __init__(
+        self,
+        graph: CompiledStateGraph[Any, Any, Any, Any],
+        stack: Stack,
+        transcript: Transcript,
+        recorder: Recorder,
+    ) -> None:
+        self._graph = graph
+        self._stack = stack
+        self._transcript = transcript
+        self._recorder = recorder
+
+    async def run(self, turn: Accepted, graph_input: Any) -> AsyncIterator[Part]:
+        """Run the graph and yield what happens; the last part holds the reply.
+
+        Raises:
+            RolecallError: what ended the turn; its ``reply`` holds what there was.
+        """
+        started_at, started = time.time(), time.perf_counter()
+        reply = Reply(turn.thread_id, turn.turn_id, turn.trace_id)
+        busy_ms, waits = 0.0, False
+        limits = self._stack.settings.turn
+        config = thread_config(turn.thread_id, turn_id=turn.turn_id, trace_id=turn.trace_id)
+        config["recursion_limit"] = 2 * limits.max_tool_rounds + _STEPS_BESIDE_TOOLS
+        self._record(turn, status="running", started_at=started_at)
+        yield Part("started", {"thread_id": turn.thread_id, "trace_id": turn.trace_id})
+        status: TurnStatus = "failed"
+        try:
+            async with asyncio.timeout(limits.deadline_s):
+                async for mode, data in self._graph.astream(
+                    graph_input, config, stream_mode=["custom", "updates"], durability="sync"
+                ):
+                    part = _part(mode, data)
+                    busy_ms += _take(part, reply)
+                    waits = waits or part.type == "waits"
+                    if part.type not in {"answer", "waits"}:
+                        yield part
+            waiting = await waiting_on(self._graph, turn.thread_id) if waits else None
+            if waiting is not None:
+                reply.waiting_for = waiting.value
+                yield Part("waiting", {"question": waiting.value})
+            status = "done" if reply.waiting_for is None else "interrupted"
+        except TimeoutError:
+            problem = (
+                f"the turn took longer than {limits.deadline_s:g} s (settings.turn.deadline_s)"
+            )
+            raise self._failure(TurnFailed(problem), turn, reply) from None
+        except (asyncio.CancelledError, GeneratorExit):
+            status, reply.error = "interrupted", "interrupted"
+            raise
+        except RolecallError as error:
+            raise self._failure(error, turn, reply) from error
+        except sqlite3.Error as error:
+            failed = state_error(self._transcript.path, error)
+            raise self._failure(failed, turn, reply) from error
+        except Exception as error:
+            reply.error = f"{type(error).__name__}: {error}"
+            error.add_note(f"(trace {turn.trace_id})")
+            self._record_error(turn, error)
+            raise
+        finally:
+            total_ms = (time.perf_counter() - started) * 1000.0
+            reply.timings_ms = {
+                "total": round(total_ms, 2),
+                "overhead": round(max(total_ms - busy_ms, 0.0), 2),
+            }
+            self._record(turn, status=status, reply=reply, started_at=started_at)
+            if status != "done":
+                # what ended the turn is told, not that its end could not be written either
+                with suppress(StateError):
+                    await asyncio.shield(
+                        self._transcript.finish(turn.turn_id, status, {"error": reply.error})
+                    )
+        yield Part("finished", {"reply": reply})
+
+    def _record(
+        self, turn: Accepted, *, status: str, started_at: float, reply: Reply | None = None
+    ) -> None:
+        row: dict[str, Any] = {
+            "trace_id": turn.trace_id,
+            "turn_id": turn.turn_id,
+            "thread_id": turn.thread_id,
+            "stack": self._stack.name,
+            "status": status,
+            "question": turn.question,
+            "started_at": started_at,
+        }
+        if reply is not None:
+            row |= {
+                "answer": reply.text,
+                "role": next(
+                    (node for node in reversed(reply.path) if node not in _NOT_ANSWERING), None
+                ),
+                "finish_reason": reply.finish_reason,
+                "total_ms": reply.timings_ms["total"],
+                "overhead_ms": reply.timings_ms["overhead"],
+            }
+        self._recorder.add("turns", row)
+
+    def _failure(self, error: RolecallError, turn: Accepted, reply: Reply) -> RolecallError:
+        """What the caller sees: a failed model call is a failed turn; all can be resumed."""
+        reply.error = str(error)
+        self._record_error(turn, error)
+        kind = TurnFailed if isinstance(error, ModelCallFailed) else type(error)
+        failure = kind(
+            f"{error}\nThe turn is saved. Finish it with: rolecall resume {turn.thread_id}"
+        )
+        failure.reply = reply
+        return failure
+
+    def _record_error(self, turn: Accepted, error: Exception) -> None:
+        self._recorder.add(
+            "errors",
+            {
+                "trace_id": turn.trace_id,
+                "at": time.time(),
+                "node": "",
+                "type": type(error).__name__,
+                "message": str(error),
+            },
+        )
+
+
+def _part(mode: str, data: Any) -> Part:
+    if mode == "custom":
+        return Part(str(data["type"]), {k: v for k, v in data.items() if k != "type"})
+    if "__interrupt__" in data:
+        return Part("waits", {})
+    return Part("node", {"node": next(iter(data), "")})
+
+
+def _take(part: Part, reply: Reply) -> float:
+    """Note a part in the reply; returns the milliseconds that a model or tool took."""
+    data = part.data
+    if part.type == "node":
+        reply.path.append(data["node"])
+    elif part.type == "decision":
+        reply.decision, reply.strategy = data["decision"], data["strategy"]
+    elif part.type == "call":
+        reply.calls.append(data["call"])
+        return float(data["call"]["latency_ms"] or 0.0)
+    elif part.type == "tool_finished":
+        return float(data["latency_ms"])
+    elif part.type == "answer":
+        reply.text, reply.reasoning = data["answer"], data["reasoning"]
+        reply.decision, reply.strategy = data["decision"], data["strategy"]
+        reply.finish_reason = data["finish_reason"]
+    return 0.0
