@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -27,8 +26,8 @@ def assistant(live_home: Path) -> Iterator[Assistant]:
 
 
 def test_the_fast_path_answers_a_simple_question(assistant: Assistant) -> None:
-    reply = assistant.ask("What is the capital of Australia?", role="router")
-    assert "Canberra" in reply.text
+    reply = assistant.ask("What is the capital of Peru?", role="router")
+    assert "Lima" in reply.text
     assert reply.path == ["init", "router", "answer", "synthesis"]
     assert reply.decision is not None
     assert reply.decision["routing_decision"] == "HANDLE"
@@ -78,17 +77,16 @@ def test_a_turn_killed_in_the_middle_resumes(live_home: Path) -> None:
     command = [
         ROLECALL,
         "ask",
-        "Write a long story about a lighthouse keeper.",
+        "Explain step by step how a bicycle works, part by part.",
         "--role",
         "reasoning",
         "--thread",
         "killed",
     ]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ)
-    assert child.stdout is not None
-    assert child.stdout.read(20), "the answer has begun"
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.read(20), "the answer has begun"
+        child.send_signal(signal.SIGKILL)
     resumed = subprocess.run(
         [ROLECALL, "resume", "killed", "--json"], check=True, capture_output=True, text=True
     )
@@ -108,15 +106,14 @@ def test_a_turn_killed_in_the_middle_resumes(live_home: Path) -> None:
 
 
 def test_ctrl_c_stops_the_generation_at_the_server(live_home: Path) -> None:
-    child = subprocess.Popen(
-        [ROLECALL, "ask", "Count from 1 to 500.", "--role", "reasoning", "--thread", "stopped"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert child.stdout is not None
-    assert child.stdout.read(5)
-    child.send_signal(signal.SIGINT)
-    assert child.wait(timeout=30) == 130
+    command = [ROLECALL, "ask", "Count from 1 to 500.", "--role", "reasoning"]
+    with subprocess.Popen(
+        [*command, "--thread", "stopped"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.read(5)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=30) == 130
     time.sleep(1)
     shown = subprocess.run(
         [ROLECALL, "models", "ps", "--json"], check=True, capture_output=True, text=True

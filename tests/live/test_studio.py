@@ -63,7 +63,11 @@ def server(live_home: Path, tmp_path: Path) -> Iterator[str]:
 def test_a_client_runs_streams_reads_history_and_forks(server: str) -> None:
     from langgraph_sdk import get_sync_client
 
-    client = get_sync_client(url=server)
+    with get_sync_client(url=server) as client:
+        _try_everything(client)
+
+
+def _try_everything(client: Any) -> None:
     thread = client.threads.create()
     ask: dict[str, Any] = {
         "messages": [{"role": "user", "content": "What is the capital of Peru?"}]
