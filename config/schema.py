@@ -135,7 +135,10 @@ class TurnSettings(_Strict):
 
 
 class MemorySettings(_Strict):
-    """How much of a thread the models see, and how much of it can be stepped back into."""
+    """How much of a thread the models see, and how much of it can be stepped back into.
+
+    At present every step of every turn is kept, whatever ``keep_steps_of_last_turns`` says.
+    """
 
     window_tokens: Annotated[int, Field(ge=256)] = 4096
     keep_steps_of_last_turns: Count = 20
@@ -158,7 +161,9 @@ class FilterSettings(_Strict):
 
 
 class TelemetrySettings(_Strict):
-    """What a trace keeps. ``store_texts: false`` keeps lengths and timings only."""
+    """What a trace keeps. ``store_texts: false`` leaves out questions, answers, tool arguments
+    and tool results; decisions, timings, token counts and error messages stay.
+    """
 
     otlp_endpoint: str | None = None
     store_texts: bool = True

@@ -1,6 +1,8 @@
 """Every tool there is: the packaged ones, then the user's; and which of them a role gets.
 
-A user's tool is taken as not safe to repeat unless its function is declared ``@safe_to_repeat``.
+A user's tool is marked as not safe to repeat unless its function is declared ``@safe_to_repeat``.
+A call that was running when the process died is made again on resume: a tool with effects should
+check whether they are there already.
 """
 
 from __future__ import annotations

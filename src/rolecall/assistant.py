@@ -31,6 +31,7 @@ from rolecall.telemetry.open import open_recorder
 from rolecall.threads.checkpoints import (
     copy_step,
     find_step,
+    next_of,
     open_saver,
     question_id,
     thread_config,
@@ -227,9 +228,11 @@ class Assistant:
         if self._closed:
             return
         self._closed = True
-        bridge.run(self._stop())
-        self._file.close()
-        self._recorder.close()
+        try:
+            bridge.run(self._stop())
+        finally:
+            self._file.close()
+            self._recorder.close()
 
     async def _start(self) -> None:
         await self._file.run(lambda db: None)
@@ -334,11 +337,7 @@ class Assistant:
                 "at": found.checkpoint["ts"],
                 "source": found.metadata.get("source"),
                 "turn_id": turn_of(found.checkpoint),
-                "next": [
-                    name.removeprefix("branch:to:")
-                    for name in found.checkpoint["channel_values"]
-                    if name.startswith("branch:to:")
-                ],
+                "next": next_of(found.checkpoint),
             }
             async for found in self._open_saver.alist(
                 thread_config(thread_id), before=cursor, limit=limit

@@ -163,9 +163,21 @@ async def test_a_cut_stream_is_not_repeated_once_text_was_shown(runner: Scripted
     runner.default = ScriptedReply("one two three", fault=Fault("cut_stream", after=2))
     async with client_of(spec_of(runner)) as client:
         with pytest.raises(ModelCallFailed) as caught:
-            await client.achat("coding", QUESTION)
+            _ = [chunk async for chunk in client.astream("coding", QUESTION)]
     assert caught.value.partial == "one two"
     assert len(runner.calls) == 1
+
+
+async def test_a_whole_reply_that_was_cut_is_asked_for_again(runner: ScriptedRunner) -> None:
+    cut = ScriptedReply("one two three", fault=Fault("cut_stream", after=2))
+    runner.enqueue(cut, "four five")
+    async with client_of(spec_of(runner)) as client:
+        assert (await client.achat("coding", QUESTION)).text == "four five"
+        runner.enqueue(cut, cut)
+        with pytest.raises(ModelCallFailed) as caught:
+            await client.achat("coding", QUESTION)
+    assert caught.value.partial == "one two"
+    assert len(runner.calls) == 4
 
 
 async def test_the_deadline_ends_an_answer_that_drips_for_ever(runner: ScriptedRunner) -> None:

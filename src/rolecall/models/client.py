@@ -91,7 +91,7 @@ class LocalLLMClient:
         redactor: Redactor | None = None,
     ) -> AIMessage:
         """:meth:`chat`, async."""
-        stream = self.astream(role, messages, options=options, on_call=on_call, redactor=redactor)
+        stream = self._stream(role, messages, options, on_call, redactor, whole=True)
         async with aclosing(stream):
             return final([chunk async for chunk in stream])
 
@@ -119,39 +119,10 @@ class LocalLLMClient:
         redactor: Redactor | None = None,
     ) -> AsyncGenerator[AIMessageChunk, None]:
         """:meth:`stream`, async. Close it (``aclosing``) to end the call early."""
-        prepared = [_without_reasoning(m) for m in convert_to_messages(cast("Any", messages))]
-        options = options or CallOptions()
-        failures: list[RolecallError] = []
-        attempt = 0
-        for spec in self._pool.spread(self._candidates(role)):
-            waited_from = time.monotonic()
-            pause = _PAUSE_S
-            tries = 0
-            while tries < _TRIES:
-                tries += 1
-                attempt += 1
-                shown = False
-                chunks = self._attempt(spec, role, attempt, prepared, options, on_call, redactor)
-                try:
-                    with self._pool.counted(spec):
-                        async with aclosing(chunks):
-                            async for chunk in chunks:
-                                shown = True
-                                yield chunk
-                    return
-                except RolecallError as failure:
-                    if shown:
-                        raise
-                    failures.append(failure)
-                    if not (isinstance(failure, ModelCallFailed) and failure.retryable):
-                        break
-                    loading = failure.status == _LOADING
-                    if loading and time.monotonic() - waited_from < spec.timeout_s:
-                        tries = 0  # a server that loads its model is waited for
-                    if tries < _TRIES:
-                        await asyncio.sleep(pause)
-                        pause = min(2 * pause, _LONGEST_PAUSE_S)
-        raise _none_left(role, failures)
+        stream = self._stream(role, messages, options, on_call, redactor, whole=False)
+        async with aclosing(stream):
+            async for chunk in stream:
+                yield chunk
 
     # --- other views on the same models ----------------------------------------------------
 
@@ -194,7 +165,62 @@ class LocalLLMClient:
         """Close the connections that synchronous calls opened."""
         bridge.run(self._pool.close())
 
-    # --- one attempt ------------------------------------------------------------------------
+    # --- candidates and attempts ------------------------------------------------------------
+
+    async def _stream(
+        self,
+        role: str,
+        messages: Messages,
+        options: CallOptions | None,
+        on_call: OnCall | None,
+        redactor: Redactor | None,
+        *,
+        whole: bool,
+    ) -> AsyncGenerator[AIMessageChunk, None]:
+        """Try the candidates in order.
+
+        A stream that broke after text was shown cannot begin again; a ``whole`` reply shows
+        nothing until it is complete, so it can.
+        """
+        prepared = [_without_reasoning(m) for m in convert_to_messages(cast("Any", messages))]
+        options = options or CallOptions()
+        failures: list[RolecallError] = []
+        attempt = 0
+        for spec in self._pool.spread(self._candidates(role)):
+            waited_from = time.monotonic()
+            pause = _PAUSE_S
+            tries = 0
+            while tries < _TRIES:
+                tries += 1
+                attempt += 1
+                shown = False
+                complete: list[AIMessageChunk] = []
+                chunks = self._attempt(spec, role, attempt, prepared, options, on_call, redactor)
+                try:
+                    with self._pool.counted(spec):
+                        async with aclosing(chunks):
+                            async for chunk in chunks:
+                                if whole:
+                                    complete.append(chunk)
+                                    continue
+                                shown = True
+                                yield chunk
+                    for chunk in complete:
+                        yield chunk
+                    return
+                except RolecallError as failure:
+                    if shown:
+                        raise
+                    failures.append(failure)
+                    if not (isinstance(failure, ModelCallFailed) and failure.retryable):
+                        break
+                    loading = failure.status == _LOADING
+                    if loading and time.monotonic() - waited_from < spec.timeout_s:
+                        tries = 0  # a server that loads its model is waited for
+                    if tries < _TRIES:
+                        await asyncio.sleep(pause)
+                        pause = min(2 * pause, _LONGEST_PAUSE_S)
+        raise _none_left(role, failures)
 
     def _candidates(self, role: str) -> list[ModelSpec]:
         candidates = self.stack.models.get(str(role))
@@ -296,6 +322,9 @@ def _is_gone(failure: RolecallError) -> bool:
 
 
 def _none_left(role: str, failures: list[RolecallError]) -> RolecallError:
+    for failure in reversed(failures):
+        if isinstance(failure, ModelCallFailed) and failure.partial:
+            return failure  # text that has arrived is not lost
     unique = list(dict.fromkeys(str(failure) for failure in failures))
     if len(unique) == 1 and not isinstance(failures[0], ModelCallFailed):
         return failures[0]

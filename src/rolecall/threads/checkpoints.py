@@ -20,6 +20,7 @@ from rolecall.errors import UsageError
 
 _BUSY_TIMEOUT_S = 30.0
 _QUESTION = "question-"
+_BRANCH = "branch:to:"
 
 
 @asynccontextmanager
@@ -64,6 +65,14 @@ def turn_of(checkpoint: Checkpoint) -> str | None:
         return asked.removeprefix(_QUESTION)
     turn = values.get("turn") or {}
     return turn.get("turn_id")
+
+
+def next_of(checkpoint: Checkpoint) -> list[str]:
+    """The nodes that run after a checkpoint."""
+    values = checkpoint["channel_values"]
+    nodes = [name.removeprefix(_BRANCH) for name in values if name.startswith(_BRANCH)]
+    tools = {"tool_runner"} if values.get("__pregel_tasks") else set()
+    return sorted({*nodes, *tools})
 
 
 async def find_step(saver: AsyncSqliteSaver, thread_id: str, step: str | None) -> CheckpointTuple:
