@@ -40,7 +40,7 @@ bench: $(DEV)  ## Measure; prints ratios taken side by side in one run
 	$(BIN)/python -m benchmarks
 
 clean:  ## Remove the environment and caches (not your threads)
-	rm -rf $(VENV) build dist *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .live build dist *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 export Q

@@ -1,4 +1,7 @@
-"""A home with the real weights: ``ROLECALL_LIVE_HOME``, else the run's own."""
+"""A home with the real weights: ``ROLECALL_LIVE_HOME``, else ``.live`` in the checkout.
+
+Never the user's own: these tests write threads and stop servers.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def weights_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def weights_home() -> Iterator[Path]:
     """One home for the whole run; its servers are stopped at the end."""
-    chosen = os.environ.get("ROLECALL_LIVE_HOME") or os.environ.get("ROLECALL_HOME")
-    home = Path(chosen) if chosen else tmp_path_factory.mktemp("live-home")
+    chosen = os.environ.get("ROLECALL_LIVE_HOME")
+    home = Path(chosen) if chosen else Path(__file__).parents[2] / ".live"
     before = os.environ.get("ROLECALL_HOME")
     os.environ["ROLECALL_HOME"] = str(home)
     from rolecall.models.embedded.runner import EmbeddedRunner
