@@ -1,7 +1,6 @@
 """The embedded runner with a real model and real processes."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -25,11 +24,7 @@ ENSURE = (
 
 
 @pytest.fixture(autouse=True)
-def runner(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[EmbeddedRunner]:
-    home = os.environ.get("ROLECALL_LIVE_HOME") or str(tmp_path_factory.getbasetemp() / "live-home")
-    monkeypatch.setenv("ROLECALL_HOME", home)
+def runner(live_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedRunner]:
     monkeypatch.setenv("ROLECALL_IDLE_S", "120")
     runner = EmbeddedRunner()
     runner.stop(MODEL)
