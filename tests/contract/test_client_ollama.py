@@ -1,35 +1,29 @@
-"""The Local LLM Client over Ollama's native API."""
+"""What is particular to Ollama's native API."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, ToolMessage
 
-from rolecall.config.schema import ModelSpec, Settings, Stack
-from rolecall.errors import NoModelReachable
-from rolecall.models.calls import CallRecord
-from rolecall.models.client import LocalLLMClient
-from rolecall.models.reply import reasoning_of
-from rolecall.models.scripted import Dialect, Fault, ScriptedReply, ScriptedRunner
+from rolecall.models.scripted import ScriptedRunner
 from rolecall.models.wire import CallOptions
 
-API = "ollama"
-DIALECT: Dialect = "ollama"
-PATH = "/api/chat"
-QUESTION = [("user", "hello")]
-THINK = ScriptedReply("<think>two and two</think>Four.")
-REASONED = [ScriptedReply("Four.", reasoning="two and two"), THINK]
-LIMIT = "num_predict"
-FIRST_BODY = {
-    "options": {
+pytestmark = pytest.mark.parametrize("wire", ["ollama"], indirect=True)
+
+
+async def test_a_schema_is_sent_as_the_format(
+    runner: ScriptedRunner, opened: Any, schema: Any
+) -> None:
+    runner.enqueue('{"ok": true}')
+    async with opened(runner) as client:
+        await client.achat("coding", [("user", "hello")], options=CallOptions(schema=schema))
+    assert runner.calls[0].body["format"] == schema
+
+
+def test_sampling_arrives_under_the_names_that_the_runner_knows(sampled: Any) -> None:
+    first, second = sampled
+    assert first["options"] == {
         "temperature": 0.3,
         "top_p": 0.9,
         "num_predict": 77,
@@ -37,278 +31,6 @@ FIRST_BODY = {
         "seed": 5,
         "stop": ["END"],
     }
-}
-
-
-def names_of(tool: dict[str, Any]) -> str:
-    return str(tool["function"]["name"])
-
-
-def form_of(body: dict[str, Any]) -> bool:
-    return body["format"] == SCHEMA
-
-
-def sampling_of(body: dict[str, Any]) -> dict[str, Any]:
-    assert body.get("think") is None
-    return dict(body["options"])
-
-
-TOOLS = (
-    {
-        "type": "function",
-        "function": {
-            "name": "weather",
-            "description": "The weather of a place.",
-            "parameters": {
-                "type": "object",
-                "properties": {"place": {"type": "string"}},
-                "required": ["place"],
-            },
-        },
-    },
-    {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}},
-)
-SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
-
-
-def stack_of(*specs: ModelSpec) -> Stack:
-    return Stack("test", Path("test.yaml"), "", {"coding": list(specs)}, {}, Settings())
-
-
-def client_for(runner: ScriptedRunner, **more: Any) -> LocalLLMClient:
-    settings = {"id": "tiny", "endpoint": runner.endpoint, "api": API, **more}
-    return LocalLLMClient(stack_of(ModelSpec.model_validate(settings)))
-
-
-@asynccontextmanager
-async def opened(runner: ScriptedRunner, **more: Any) -> AsyncIterator[LocalLLMClient]:
-    client = client_for(runner, **more)
-    try:
-        yield client
-    finally:
-        await client.aclose()
-
-
-@pytest.fixture
-def runner() -> Iterator[ScriptedRunner]:
-    with ScriptedRunner(dialect=DIALECT) as running:
-        yield running
-
-
-async def eventually(happened: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 3
-    while not happened() and time.monotonic() < end:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    return happened()
-
-
-def called(message: AIMessage) -> list[tuple[str, dict[str, Any]]]:
-    return [(call["name"], call["args"]) for call in message.tool_calls]
-
-
-async def test_text_streams_word_by_word_and_comes_whole(runner: ScriptedRunner) -> None:
-    runner.default = ScriptedReply("one two three")
-    async with opened(runner) as client:
-        parts = [chunk.text async for chunk in client.astream("coding", QUESTION)]
-        whole = await client.achat("coding", QUESTION)
-    assert parts == ["one", " two", " three", ""]
-    assert whole.text == "one two three"
-    assert [type(block) for block in whole.content_blocks] == [dict]
-    assert {request.path for request in runner.calls} == {PATH}
-
-
-def test_the_synchronous_calls_give_the_same(runner: ScriptedRunner) -> None:
-    runner.default = ScriptedReply("one two")
-    client = client_for(runner)
-    assert client.chat("coding", QUESTION).text == "one two"
-    assert "".join(chunk.text for chunk in client.stream("coding", QUESTION)) == "one two"
-    client.close()
-
-
-@pytest.mark.parametrize("reply", REASONED)
-async def test_reasoning_is_kept_apart_from_text_and_out_of_history(
-    runner: ScriptedRunner, reply: ScriptedReply
-) -> None:
-    runner.default = reply
-    async with opened(runner) as client:
-        chunks = [chunk async for chunk in client.astream("coding", QUESTION)]
-        message = await client.achat("coding", QUESTION)
-        assert "".join(chunk.text for chunk in chunks) == "Four."
-        assert message.text == "Four."
-        assert reasoning_of(message).strip() == "two and two"
-        assert [block["type"] for block in message.content_blocks] == ["reasoning", "text"]
-        await client.achat("coding", [("user", "2+2?"), message, ("user", "sure?")])
-    sent = json.dumps(runner.calls[-1].body)
-    assert "Four." in sent
-    assert "two and two" not in sent
-
-
-async def test_reasoning_blocks_of_foreign_messages_are_not_sent(runner: ScriptedRunner) -> None:
-    old = AIMessage(
-        [{"type": "reasoning", "reasoning": "secret thought"}, {"type": "text", "text": "Four."}]
-    )
-    async with opened(runner) as client:
-        await client.achat("coding", [("user", "2+2?"), old, ("user", "sure?")])
-    sent = json.dumps(runner.calls[-1].body)
-    assert "Four." in sent
-    assert "secret thought" not in sent
-
-
-async def test_several_native_tool_calls_arrive_with_ids_of_their_own(
-    runner: ScriptedRunner,
-) -> None:
-    calls: list[dict[str, Any]] = [
-        {"name": "weather", "args": {"place": "Oslo"}, "id": "same"},
-        {"name": "weather", "args": {"place": "Rome"}, "id": "same"},
-        {"name": "clock", "args": {}},
-    ]
-    runner.enqueue(ScriptedReply(tool_calls=calls))
-    async with opened(runner) as client:
-        message = await client.achat("coding", QUESTION, options=CallOptions(tools=TOOLS))
-    assert called(message) == [
-        ("weather", {"place": "Oslo"}),
-        ("weather", {"place": "Rome"}),
-        ("clock", {}),
-    ]
-    ids = [call["id"] for call in message.tool_calls]
-    assert len(set(ids)) == 3
-    assert all(ids)
-    assert message.response_metadata["finish_reason"] == "tool_calls"
-    assert {names_of(tool) for tool in runner.calls[0].body["tools"]} == {"weather", "clock"}
-
-
-async def test_results_of_tools_go_back_beside_their_calls(runner: ScriptedRunner) -> None:
-    runner.enqueue(ScriptedReply(tool_calls=[{"name": "clock", "args": {}}]), "It is noon.")
-    async with opened(runner) as client:
-        asked = await client.achat("coding", QUESTION, options=CallOptions(tools=TOOLS))
-        result = ToolMessage("12:00", tool_call_id=asked.tool_calls[0]["id"])
-        done = await client.achat("coding", [("user", "time?"), asked, result])
-    assert done.text == "It is noon."
-    sent = json.dumps(runner.calls[-1].body)
-    assert "12:00" in sent
-    assert "clock" in sent
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '```json\n{"name": "weather", "arguments": {"place": "Oslo"}}\n```',
-        '{"name": "weather", "arguments": {"place": "Oslo"}}',
-        '<tool_call>\n{"name": "weather", "arguments": {"place": "Oslo"}}\n</tool_call>',
-        '<name>weather</name>\n<arguments>{"place": "Oslo"}</arguments>',
-    ],
-)
-async def test_a_tool_call_written_as_text_becomes_one_and_is_not_shown(
-    runner: ScriptedRunner, text: str
-) -> None:
-    runner.default = ScriptedReply(text)
-    options = CallOptions(tools=TOOLS)
-    async with opened(runner) as client:
-        chunks = [chunk async for chunk in client.astream("coding", QUESTION, options=options)]
-        message = await client.achat("coding", QUESTION, options=options)
-    assert "".join(chunk.text for chunk in chunks) == ""
-    assert called(message) == [("weather", {"place": "Oslo"})]
-    assert message.tool_calls[0]["id"]
-
-
-async def test_usage_and_the_finish_reason_length(runner: ScriptedRunner) -> None:
-    runner.enqueue(ScriptedReply("cut", finish_reason="length", usage=(11, 7)))
-    async with opened(runner) as client:
-        message = await client.achat("coding", QUESTION)
-    assert message.usage_metadata is not None
-    assert message.usage_metadata["input_tokens"] == 11
-    assert message.usage_metadata["output_tokens"] == 7
-    assert message.response_metadata["finish_reason"] == "length"
-    assert message.response_metadata["model_name"] == "tiny"
-
-
-async def test_a_schema_is_sent_in_the_words_of_the_api(runner: ScriptedRunner) -> None:
-    runner.enqueue('{"ok": true}')
-    async with opened(runner) as client:
-        message = await client.achat("coding", QUESTION, options=CallOptions(schema=SCHEMA))
-    assert message.text == '{"ok": true}'
-    assert runner.calls[0].schema == SCHEMA
-    assert form_of(runner.calls[0].body)
-
-
-async def test_label_logprobs_are_those_of_the_first_token(runner: ScriptedRunner) -> None:
-    runner.enqueue(ScriptedReply("A", logprobs={"A": -0.1, " B": -2.5, "x": -3.0}))
-    async with opened(runner) as client:
-        scores = await client.label_logprobs("coding", QUESTION, ["A", "B", "C"])
-    assert scores == {"A": -0.1, "B": -2.5}
-
-
-async def test_label_logprobs_are_none_where_the_runner_gives_none(
-    runner: ScriptedRunner,
-) -> None:
-    runner.enqueue(ScriptedReply("Z", logprobs={"Z": -0.1}))
-    async with opened(runner) as client:
-        assert await client.label_logprobs("coding", QUESTION, ["A", "B"]) is None
-
-
-async def test_the_key_of_api_key_env_is_sent_and_no_other(
-    runner: ScriptedRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MY_KEY", "s3cret")
-    for name in ("OPENAI_API_KEY", "OLLAMA_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
-        monkeypatch.setenv(name, "not-for-this-server")
-    async with opened(runner, api_key_env="MY_KEY") as client:
-        await client.achat("coding", QUESTION)
-    assert {r.headers.get("authorization") for r in runner.requests} == {"Bearer s3cret"}
-    async with opened(runner) as client:
-        await client.achat("coding", QUESTION)
-    assert "not-for-this-server" not in str([request.headers for request in runner.requests])
-
-
-async def test_proxies_of_the_environment_are_not_used(
-    runner: ScriptedRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "OPENAI_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    async with opened(runner) as client:
-        assert (await client.achat("coding", QUESTION)).text == "ok"
-
-
-async def test_redirects_are_not_followed(runner: ScriptedRunner) -> None:
-    with ScriptedRunner(dialect=DIALECT) as elsewhere:
-        runner.default = ScriptedReply(fault=Fault("redirect", location=elsewhere.url + PATH))
-        async with opened(runner) as client:
-            with pytest.raises(NoModelReachable, match="redirect"):
-                await client.achat("coding", QUESTION)
-        assert elsewhere.requests == []
-
-
-async def test_leaving_a_stream_early_ends_the_call_at_the_runner(runner: ScriptedRunner) -> None:
-    runner.default = ScriptedReply("one two three four five six", chunk_delay_s=0.2)
-    records: list[CallRecord] = []
-    async with opened(runner) as client:
-        stream = client.astream("coding", QUESTION, on_call=records.append)
-        async with aclosing(stream):
-            async for _ in stream:
-                break
-        assert [record.status for record in records] == ["cancelled"]
-        assert await eventually(lambda: runner.cancelled == 1)
-
-
-def test_leaving_a_synchronous_stream_early_ends_the_call_too(runner: ScriptedRunner) -> None:
-    runner.default = ScriptedReply("one two three four five six", chunk_delay_s=0.2)
-    client = client_for(runner)
-    for _ in client.stream("coding", QUESTION):
-        break
-    assert asyncio.run(eventually(lambda: runner.cancelled == 1))
-    client.close()
-
-
-async def test_sampling_arrives_under_the_names_that_the_runner_knows(
-    runner: ScriptedRunner,
-) -> None:
-    sampling = {"temperature": 0.3, "top_p": 0.9, "max_tokens": 77, "seed": 5, "stop": ["END"]}
-    async with opened(runner, sampling=sampling, context_length=4096) as client:
-        await client.achat("coding", QUESTION)
-        options = CallOptions(max_tokens=9, temperature=0.0, stop=("X",))
-        await client.achat("coding", QUESTION, options=options)
-    first, second = (sampling_of(request.body) for request in runner.calls)
-    assert first == sampling_of(FIRST_BODY)
-    assert (second[LIMIT], second["temperature"], second["stop"]) == (9, 0.0, ["X"])
+    later = second["options"]
+    assert (later["num_predict"], later["temperature"], later["stop"]) == (9, 0.0, ["X"])
+    assert [body.get("think") for body in sampled] == [None, None]

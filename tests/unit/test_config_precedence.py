@@ -10,23 +10,10 @@ from rolecall.config.load import load_stack
 from rolecall.config.schema import Stack
 from rolecall.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("home")
+
 MODEL = "{id: tiny, endpoint: http://localhost:9000/v1}"
 GOOD = f"models:\n  router: {MODEL}\n"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "home"
-    (folder / "config" / "stacks").mkdir(parents=True)
-    monkeypatch.setenv("ROLECALL_HOME", str(folder))
-    monkeypatch.delenv("ROLECALL_CONFIG", raising=False)
-    monkeypatch.delenv("ROLECALL_STACK", raising=False)
-    return folder
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "mine.yaml"
 
 
 def deadline(stack: Stack) -> float:
