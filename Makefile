@@ -49,11 +49,11 @@ define install
 	@if [ ! -x $(BIN)/python ]; then \
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	    || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …" >&2; exit 1; }; \
-	  echo "Making $(VENV)"; \
+	  echo "Making $(VENV)" >&2; \
 	  if command -v uv >/dev/null 2>&1; then uv venv --quiet --seed --python $(PYTHON) $(VENV); \
 	  else $(PYTHON) -m venv $(VENV); fi; \
 	fi
-	@echo "Installing $(1)"
+	@echo "Installing $(1)" >&2
 	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e "$(1)"; \
 	else PIP_PROGRESS_BAR=on $(BIN)/python -m pip install --disable-pip-version-check -e "$(1)" \
 	  | grep --line-buffered -E '^(Collecting|Downloading|Installing|Successfully)' \

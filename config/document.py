@@ -14,6 +14,7 @@ from rolecall.config.schema import ConfigFile, ModelSpec, RoleHints
 from rolecall.errors import ConfigError
 
 _MAX_FILE_BYTES = 1_000_000
+_MAX_MERGED_KEYS = 10_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def parse(path: Path) -> Document:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_merge_bombs(path, node)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -57,6 +59,38 @@ def parse(path: Path) -> Document:
         raise ConfigError(f"{path}:1: expected keys such as models:, found {type(data).__name__}")
     _refuse_duplicates(path, node)
     return Document(path, data, node)
+
+
+def _refuse_merge_bombs(path: Path, node: yaml.Node | None) -> None:
+    """Merge keys (``<<``) over merge keys grow like powers: count before they are expanded."""
+    sizes: dict[int, int] = {}
+
+    def size(mapping: yaml.Node) -> int:
+        if id(mapping) not in sizes:
+            sizes[id(mapping)] = 0  # a mapping that merges itself
+            total = 0
+            if isinstance(mapping, yaml.MappingNode):
+                for key, value in mapping.value:
+                    merged = key.value == "<<"
+                    parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                    total += sum(size(part) for part in parts) if merged else 1
+            sizes[id(mapping)] = total
+        return sizes[id(mapping)]
+
+    seen: set[int] = set()
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        if size(current) > _MAX_MERGED_KEYS:
+            line = current.start_mark.line + 1
+            raise ConfigError(f"{path}:{line}: merge keys (<<) grow beyond all bounds here")
+        if isinstance(current, yaml.MappingNode):
+            waiting += [value for _, value in current.value]
+        elif isinstance(current, yaml.SequenceNode):
+            waiting += current.value
 
 
 def _refuse_duplicates(path: Path, node: yaml.Node | None) -> None:

@@ -16,7 +16,8 @@ from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
-from rolecall.config.schema import ModelRole
+from rolecall.config.schema import ModelRole, Settings
+from rolecall.errors import ConfigError
 from rolecall.graphs.state import AssistantInput, AssistantState
 from rolecall.models.client import LocalLLMClient
 from rolecall.models.text.redaction import Redactor
@@ -61,8 +62,7 @@ def build_assistant(
     recorder = recorder or NoRecorder()
     strategy = strategy or make_strategy(client)
     if tools is None:
-        folder = Path(settings.tools_folder) if settings.tools_folder else None
-        tools = load_tools(Path(settings.workspace), folder)
+        tools = _tools(settings)
     redactor = _redactor(settings.filters.redact_secrets, settings.filters.patterns)
 
     # nodes
@@ -121,6 +121,17 @@ def _what_next(escalates: bool) -> Callable[[AssistantState], str | list[Send]]:
 
 def _back_to_speaker(state: AssistantState) -> str:
     return str(state["speaker"])
+
+
+def _tools(settings: Settings) -> dict[str, BaseTool]:
+    folder = Path(settings.tools_folder) if settings.tools_folder else None
+    try:
+        return load_tools(Path(settings.workspace), folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"settings.workspace {settings.workspace!r} or settings.tools_folder cannot be used: "
+            f"{error}"
+        ) from error
 
 
 def _redactor(secrets: bool, patterns: list[str]) -> Redactor | None:

@@ -90,13 +90,18 @@ def make_specialist(
             elif trace := chunk.additional_kwargs.get("reasoning_content"):
                 report.event("reasoning", role=desk.role.name, text=trace)
         reply = final(chunks)
+        finish_reason = reply.response_metadata.get("finish_reason")
+        if not may_call and reply.tool_calls:  # called all the same: the bound holds
+            text = reply.text or f"(stopped after {rounds} rounds of tool calls)"
+            reply = reply.model_copy(update={"tool_calls": [], "content": text})
+            finish_reason = "tool_rounds"
         return {
             **changes,
             "messages": [*updates, reply],
             "speaker": desk.node,
             "tool_rounds": rounds + bool(reply.tool_calls),
             "active_s": state["active_s"] + time.perf_counter() - started,
-            "finish_reason": reply.response_metadata.get("finish_reason"),
+            "finish_reason": finish_reason,
         }
 
     return specialist

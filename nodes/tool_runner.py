@@ -9,10 +9,11 @@ from typing import Any
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, ToolException
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
+from rolecall.bridge import in_daemon_thread
 from rolecall.graphs.state import ToolTask
 from rolecall.nodes.both_forms import Node
 from rolecall.nodes.report import Report
@@ -41,11 +42,11 @@ def make_tool_runner(
         try:
             async with asyncio.timeout(timeout_s):
                 result = await _run(tools, call, config)
-        except GraphBubbleUp:
-            raise  # the tool asks a person: LangGraph saves the run and waits
+        except (GraphBubbleUp, asyncio.CancelledError):
+            raise  # a tool that asks a person: LangGraph saves the run and waits
         except TimeoutError:
             status, result = "error", f"Error: no result within {timeout_s:g} seconds"
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # whatever a user's tool does, the turn goes on
             status, result = "error", f"Error: {_say(error)}"
         message = ToolMessage(
             content=result, tool_call_id=str(call["id"]), name=call["name"], status=status
@@ -68,8 +69,13 @@ async def _run(tools: Mapping[str, BaseTool], call: Any, config: RunnableConfig)
     tool = tools.get(call["name"])
     if tool is None:
         raise ToolException(f"there is no tool {call['name']!r}. Tools: {', '.join(tools)}")
-    output = await tool.ainvoke(call["args"], config)
+    if isinstance(tool, StructuredTool) and tool.coroutine is None:
+        # a daemon thread: a tool that never returns must not keep the process from ending
+        output = await in_daemon_thread(lambda: tool.invoke(call["args"], config))
+    else:
+        output = await tool.ainvoke(call["args"], config)
     text = output if isinstance(output, str) else str(output)
+    text = text.encode("utf-8", "replace").decode()  # no model API takes lone surrogates
     if len(text) > _MAX_RESULT_CHARS:
         cut = len(text) - _MAX_RESULT_CHARS
         text = f"{text[:_MAX_RESULT_CHARS]}\n[{cut:,} more characters were cut]"

@@ -279,6 +279,12 @@ class Assistant:
         saved = await self._open_saver.aget_tuple(thread_config(turn.thread_id))
         if saved is None or not _is_of(turn.turn_id, turn_of(saved.checkpoint)):
             return _first_input(turn)
+        missing = set(next_of(saved.checkpoint)) - {"__start__", *self._compiled.nodes}
+        if missing:
+            raise UsageError(
+                f"thread {turn.thread_id} stopped at {', '.join(sorted(missing))}, a role that "
+                f"stack {self.stack.name} does not have. Resume it with --stack."
+            )
         waiting = await waiting_on(self._compiled, turn.thread_id)
         if waiting is not None and answer is None:
             raise UsageError(

@@ -7,12 +7,13 @@ already run a loop of their own) call it through here.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -105,6 +106,38 @@ async def relay(source: AsyncIterator[T]) -> AsyncIterator[T]:
     finally:
         task.cancel()
         await asyncio.wait([asyncio.wrap_future(task.outcome)], timeout=_CANCEL_WAIT_S)
+
+
+async def in_daemon_thread(work: Callable[[], T]) -> T:
+    """Await blocking work in a thread that does not keep the process alive.
+
+    When the waiting is cancelled the work goes on, unheard.
+    """
+    waiting = asyncio.get_running_loop()
+    done: asyncio.Future[T] = waiting.create_future()
+    context = contextvars.copy_context()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(cast("T", result))
+        elif isinstance(error, StopIteration):
+            done.set_exception(RuntimeError("the work raised StopIteration"))
+        else:
+            done.set_exception(error)
+
+    def work_and_tell() -> None:
+        result, problem = None, None
+        try:
+            result = context.run(work)
+        except BaseException as error:
+            problem = error
+        with suppress(RuntimeError):  # the loop is gone: nobody waits any more
+            waiting.call_soon_threadsafe(tell, result, problem)
+
+    threading.Thread(target=work_and_tell, name="rolecall-tool", daemon=True).start()
+    return await done
 
 
 class _End:

@@ -15,14 +15,17 @@ from pathlib import Path
 
 import platformdirs
 
-from rolecall.errors import StateError
+from rolecall.errors import ConfigError, StateError
 
 
 def home() -> Path:
     """``ROLECALL_HOME``, or the platform's user data directory. Not created here."""
     chosen = os.environ.get("ROLECALL_HOME")
     if chosen:
-        return Path(chosen).expanduser().resolve()
+        try:
+            return Path(chosen).expanduser().resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"ROLECALL_HOME={chosen!r} is not a folder: {error}") from error
     return Path(platformdirs.user_data_dir("rolecall", appauthor=False))
 
 

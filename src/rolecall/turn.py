@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from langgraph.errors import GraphRecursionError
 from langgraph.types import Interrupt
 
 from rolecall.config.schema import Stack
@@ -85,6 +86,8 @@ class TurnRun:
             if waiting is not None:
                 reply.waiting_for = waiting.value
                 yield Part("waiting", {"question": waiting.value})
+            elif reply.finish_reason is None:
+                raise TurnFailed("the run ended without an answer")
             status = "done" if reply.waiting_for is None else "interrupted"
         except TimeoutError:
             problem = (
@@ -96,9 +99,12 @@ class TurnRun:
             raise
         except RolecallError as error:
             raise self._failure(error, turn, reply) from error
+        except GraphRecursionError as error:
+            problem = "the graph took more steps than turn.max_tool_rounds allows"
+            raise self._failure(TurnFailed(problem), turn, reply) from error
         except sqlite3.Error as error:
-            failed = state_error(self._transcript.path, error)
-            raise self._failure(failed, turn, reply) from error
+            broken = state_error(self._transcript.path, error)
+            raise self._failure(broken, turn, reply) from error
         except Exception as error:
             reply.error = f"{type(error).__name__}: {error}"
             error.add_note(f"(trace {turn.trace_id})")
@@ -115,7 +121,7 @@ class TurnRun:
                 # what ended the turn is told, not that its end could not be written either
                 with suppress(StateError):
                     await asyncio.shield(
-                        self._transcript.finish(turn.turn_id, status, {"error": reply.error})
+                        self._transcript.finish(turn.turn_id, status, _left(reply))
                     )
         yield Part("finished", {"reply": reply})
 
@@ -167,6 +173,11 @@ class TurnRun:
         )
 
 
+def _left(reply: Reply) -> dict[str, Any]:
+    """What a turn leaves that did not finish: why, and the text that had come."""
+    return {"error": reply.error, "answer": reply.text or None}
+
+
 def _part(mode: str, data: Any) -> Part:
     if mode == "custom":
         return Part(str(data["type"]), {k: v for k, v in data.items() if k != "type"})
@@ -185,6 +196,10 @@ def _take(part: Part, reply: Reply) -> float:
     elif part.type == "call":
         reply.calls.append(data["call"])
         return float(data["call"]["latency_ms"] or 0.0)
+    elif part.type == "text":
+        reply.text += part.text
+    elif part.type == "tool_started":
+        reply.text = ""  # what was said before a tool call is not the answer
     elif part.type == "tool_finished":
         return float(data["latency_ms"])
     elif part.type == "answer":

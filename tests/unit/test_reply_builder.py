@@ -146,3 +146,17 @@ def test_arguments_that_are_not_quite_json_are_mended(written: str) -> None:
 @pytest.mark.parametrize("written", ["", "null", None])
 def test_no_arguments_are_an_empty_object(written: str | None) -> None:
     assert gathered({"name": "a", "args": written, "index": 0}) == [("a", "{}")]
+
+
+def test_a_call_that_is_only_quoted_from_a_file_is_not_made() -> None:
+    written = '<tool_call>{"name": "calculator", "arguments": {"expression": "6*7"}}</tool_call>'
+    tools = {"calculator": {"type": "object", "properties": {"expression": {"type": "string"}}}}
+
+    def calls(heard: list[str]) -> list[str]:
+        builder = ReplyBuilder(tools, None, heard)
+        chunk = ChatGenerationChunk(message=AIMessageChunk(content=written))
+        return [c["name"] for c in final([*builder.feed(chunk), *builder.close()]).tool_calls]
+
+    assert calls([]) == ["calculator"]
+    assert calls(["42"]) == ["calculator"]
+    assert calls([f"notes.txt says: {written}"]) == []

@@ -6,10 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from rolecall.cli import turns
-from rolecall.cli.output import err, out
+from rolecall.cli.output import err, out, styled
 from rolecall.errors import RolecallError, StateError
 from rolecall.home import folder
 
@@ -58,13 +56,15 @@ class Chat:
         """Read and answer lines until the end of input."""
         self._assistant.check("?", self._thread, self._role)
         read = _terminal_reader() if sys.stdin.isatty() else _pipe_reader()
-        err.print(f"[dim]stack {self._assistant.stack.name} · /help lists commands[/]")
+        err.print(styled(f"stack {self._assistant.stack.name} · /help lists commands", "dim"))
         for line in read:
             text = line.strip()
             if text in {"/quit", "/exit"}:
-                return
+                break
             if text:
                 self._one(text)
+        if self._thread is not None:
+            err.print(styled(f"go on with: rolecall chat --thread {self._thread}", "dim"))
 
     def _one(self, text: str) -> None:
         try:
@@ -75,15 +75,15 @@ class Chat:
                 elif word in self._assistant.stack.roles and rest.strip():
                     self._ask(rest.strip(), word)
                 else:
-                    err.print(f"There is no command /{word}; /help lists them.", markup=False)
+                    err.print(f"There is no command /{word}; /help lists them.")
             else:
                 self._ask(text, self._role)
         except KeyboardInterrupt:
-            err.print("[yellow]Stopped. The thread is kept; /resume finishes the turn.[/]")
+            err.print(styled("or with /resume", "dim"))
         except StateError:
             raise
         except RolecallError as error:
-            err.print(Text("rolecall: ", style="bold red") + Text(str(error)))
+            err.print(styled("rolecall: ", "bold red") + styled(str(error), ""))
 
     def _ask(self, question: str, role: str | None) -> None:
         turns.make_ready(self._assistant, role)
@@ -106,7 +106,7 @@ class Chat:
             yield part
 
     def _help(self, _: str) -> None:
-        out.print(_HELP, markup=False)
+        out.print(_HELP)
 
     def _set_role(self, name: str) -> None:
         if name:
@@ -114,14 +114,14 @@ class Chat:
             self._assistant.check("?", self._thread, wanted)
             self._role = wanted
         roles = ", ".join(self._assistant.stack.roles)
-        out.print(f"{self._role or 'the router decides'} (roles: {roles})", markup=False)
+        out.print(f"{self._role or 'the router decides'} (roles: {roles})")
 
     def _set_thread(self, name: str) -> None:
         if name:
             wanted = None if name == "new" else name
             self._assistant.check("?", wanted, self._role)
             self._thread = wanted
-        out.print(f"thread {self._thread or '(new)'}", markup=False)
+        out.print(f"thread {self._thread or '(new)'}")
 
     def _show_trace(self, _: str) -> None:
         from rolecall.cli.trace import show

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import threading
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -44,10 +45,32 @@ SetOption = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from rolecall import __version__
+
+        typer.echo(f"rolecall {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="The version."),
+    ] = False,
+) -> None:
+    """Calls local models by role: a router decides, a specialist answers."""
+
+
 @app.command()
 def ask(
     question: Annotated[
         str | None, typer.Argument(help="The question; - or nothing reads standard input.")
+    ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option("--file", "-f", help="A text that goes along; - is standard input."),
     ] = None,
     thread: ThreadOption = None,
     stack_: StackOption = None,
@@ -58,7 +81,7 @@ def ask(
     """Ask one question; the answer streams, the thread is saved."""
     from rolecall.cli import turns
 
-    text = turns.question_from(question)
+    text = turns.question_from(question, file or ())
     with turns.open_assistant(stack_, turns.overrides_from(set_ or [])) as assistant:
         assistant.check(text, thread, role)
         turns.make_ready(assistant, role)
@@ -120,46 +143,65 @@ def graph(
 
 def run() -> None:
     """The entry point: exit codes as the documentation lists them."""
+    _ready_streams()
     try:
         code = app(standalone_mode=False)
     except RolecallError as error:
-        _say(str(error))
-        if "--json" in sys.argv:
-            from rolecall.cli.turns import print_failure
-
-            print_failure(error)
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted; what was accepted is saved: rolecall threads list")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        _end(error, str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        note = " ".join(getattr(error, "__notes__", []))
+        _end(error, f"interrupted {note}".strip(), 130, silent=True)
+    except OSError as error:
+        _end(error, f"cannot write the output: {error.strerror or error}", 5)
     except Exception as error:
-        show = getattr(error, "show", None)
-        if show is not None:  # a wrong command line, as click reports it
-            show()
-            sys.exit(getattr(error, "exit_code", 2))
-        _report_bug(error)
-        sys.exit(1)
+        if hasattr(error, "format_message"):  # a wrong command line, as click reports it
+            _end(error, error.format_message(), 2)
+        _end(error, _bug(error), 1)
+    if code == 130:  # how typer reports Ctrl-C
+        _end(None, "interrupted", 130, silent=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _ready_streams() -> None:
+    """Closed streams go nowhere, odd encodings lose no answer, SIGTERM is a tidy Ctrl-C."""
+    import os
+    import signal
+
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+        elif mode == "w" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _end(error: BaseException | None, message: str, code: int, *, silent: bool = False) -> NoReturn:
+    from rolecall.cli.turns import print_failure
+
+    if not silent:
+        _say(message)
+    if "--json" in sys.argv:
+        print_failure(error, message, code)
+    sys.exit(code)
+
+
 def _say(message: str) -> None:
-    from rich.text import Text
+    from rolecall.cli.output import err, styled
 
-    from rolecall.cli.output import err
+    line = styled("rolecall: ", "bold red") + styled(message, "")
+    err.print(line, soft_wrap=not err.is_terminal)
 
-    err.print(Text("rolecall: ", style="bold red") + Text(message))
 
-
-def _report_bug(error: Exception) -> None:
+def _bug(error: Exception) -> str:
     import os
     import traceback
 
-    notes = " ".join(getattr(error, "__notes__", []))
-    _say(f"a bug in Rolecall: {type(error).__name__}: {error} {notes}".rstrip())
     if os.environ.get("ROLECALL_DEBUG"):
         traceback.print_exception(error)
-    else:
-        _say("run again with ROLECALL_DEBUG=1 for the whole trace")
+    notes = " ".join(getattr(error, "__notes__", []))
+    return (
+        f"a bug in Rolecall: {type(error).__name__}: {error} {notes}".rstrip()
+        + "\nrun again with ROLECALL_DEBUG=1 for the whole trace"
+    )

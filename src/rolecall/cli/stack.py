@@ -19,7 +19,7 @@ StackArgument = Annotated[
 @app.command("list")
 def list_stacks(as_json: JsonOption = False) -> None:
     """List the stacks that have a name; the active one is marked."""
-    from rolecall.cli.output import out, print_json, table
+    from rolecall.cli.output import out, print_json, styled, table
     from rolecall.config.load import load_stack, stack_files
     from rolecall.errors import ConfigError
 
@@ -44,7 +44,7 @@ def list_stacks(as_json: JsonOption = False) -> None:
         return
     shown = table("", "stack", "description")
     for row in rows:
-        about = f"[red]{row['problem']}[/]" if row["problem"] else row["description"]
+        about = styled(row["problem"] or row["description"], "red" if row["problem"] else "")
         shown.add_row("*" if row["active"] else "", row["name"], about)
     out.print(shown)
 
@@ -81,19 +81,21 @@ def show(name: StackArgument = None, as_json: JsonOption = False) -> None:
     import yaml
     from rich.syntax import Syntax
 
-    out.print(f"[bold]{stack.name}[/]  [dim]{stack.source}[/]\n{stack.description}\n")
-    text = yaml.safe_dump(
-        {
-            "models": {
-                role: [spec.model_dump(mode="json", exclude_defaults=True) for spec in specs]
-                for role, specs in stack.models.items()
-            },
-            "settings": body["settings"],
-        },
-        sort_keys=False,
-        allow_unicode=True,
-    )
-    out.print(Syntax(text, "yaml", background_color="default"))
+    about: dict[str, Any] = {
+        "models": {
+            role: [spec.model_dump(mode="json", exclude_defaults=True) for spec in specs]
+            for role, specs in stack.models.items()
+        }
+    }
+    settings = stack.settings.model_dump(mode="json", exclude_defaults=True)
+    if settings:
+        about["settings"] = settings
+    header = f"# {stack.name}: {stack.description}\n# {stack.source}\n"
+    text = header + yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
+    if out.is_terminal:
+        out.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
+    else:
+        typer.echo(text, nl=False)
 
 
 @app.command()
@@ -106,7 +108,7 @@ def check(
 ) -> None:
     """Ask every endpoint of a stack what it offers; loads no model."""
     from rolecall import bridge
-    from rolecall.cli.output import out, print_json, table
+    from rolecall.cli.output import print_json
     from rolecall.config.load import load_stack
     from rolecall.models.check import check_stack
 
@@ -116,11 +118,21 @@ def check(
     if as_json:
         print_json({"stack": stack.name, "models": found})
     else:
-        colours = {"ok": "green", "weak": "yellow", "unfit": "red", "unreachable": "red"}
-        shown = table("role", "model", "endpoint", "verdict", "why")
-        for row in found:
-            verdict = f"[{colours[row['verdict']]}]{row['verdict']}[/]"
-            shown.add_row(row["role"], row["model"], row["endpoint"], verdict, row["why"])
-        out.print(shown)
+        _print_verdicts(found)
     if strict and unfit:
         raise typer.Exit(3)
+
+
+def _print_verdicts(found: list[dict[str, Any]]) -> None:
+    from rolecall.cli.output import out, styled, table
+
+    colours = {"ok": "green", "weak": "yellow", "unfit": "red", "unreachable": "red"}
+    for endpoint in dict.fromkeys(row["endpoint"] for row in found):
+        rows = [row for row in found if row["endpoint"] == endpoint]
+        out.print(styled(endpoint, "bold"))
+        shown = table("", "role", "model", "verdict", "why")
+        shown.show_header = False
+        for row in rows:
+            verdict = styled(row["verdict"], colours[row["verdict"]])
+            shown.add_row("", row["role"], row["model"], verdict, row["why"])
+        out.print(shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,21 +39,23 @@ def list_threads(
 ) -> None:
     """List threads, last used first."""
     from rolecall import bridge
-    from rolecall.cli.output import out, print_json, table
+    from rolecall.cli.output import out, print_json, styled, table
 
     with _assistant() as assistant:
         rows = bridge.run(assistant.transcript.threads(limit, offset))
     if as_json:
         print_json({"threads": rows})
         return
-    from rich.text import Text
-
     shown = table("thread", "turns", "last", "used", "title", last="ellipsis")
     for row in rows:
         status = row["status"] or "–"
-        mark = status if status == "done" else f"[yellow]{status}[/]"
+        mark = styled(status, "" if status == "done" else "yellow")
         shown.add_row(
-            row["thread_id"], str(row["turns"]), mark, _when(row["updated_at"]), Text(row["title"])
+            row["thread_id"],
+            str(row["turns"]),
+            mark,
+            _when(row["updated_at"]),
+            styled(row["title"], ""),
         )
     out.print(shown if rows else 'No threads yet. Begin one: rolecall ask "…"')
 
@@ -90,18 +93,17 @@ def show(
 
 def _show_turns(turns: list[dict[str, Any]]) -> None:
     from rich.markdown import Markdown
-    from rich.text import Text
 
-    from rolecall.cli.output import out
+    from rolecall.cli.output import out, printable, styled
 
-    for turn in turns:
+    for turn in printable(turns):
         head = f"{turn['number']}  {_when(turn['created_at'])}  {turn['role'] or turn['status']}"
-        out.print(Text(head, style="dim"))
-        out.print(Text(turn["question"], style="bold"))
+        out.print(styled(head, "dim"))
+        out.print(styled(turn["question"], "bold"))
         if turn["answer"]:
             out.print(Markdown(turn["answer"]))
         elif turn["status"] != "done":
-            out.print(Text(f"({turn['status']}) {turn['error'] or ''}", style="yellow"))
+            out.print(styled(f"({turn['status']}) {turn['error'] or ''}", "yellow"))
         out.print()
 
 
@@ -122,18 +124,17 @@ def search(
 ) -> None:
     """Search what was asked and answered, best match first."""
     from rolecall import bridge
-    from rolecall.cli.output import out, print_json
+    from rolecall.cli.output import out, print_json, styled
 
     with _assistant() as assistant:
         rows = bridge.run(assistant.transcript.search(text, limit))
     if as_json:
         print_json({"query": text, "matches": rows})
         return
-    from rich.text import Text
-
     for row in rows:
         out.print(
-            Text(f"{row['thread_id']} #{row['number']}  ", style="bold") + Text(row["snippet"])
+            styled(f"{row['thread_id']} #{row['number']}  ", "bold")
+            + styled(" ".join(row["snippet"].split()), "")
         )
     if not rows:
         out.print("Nothing found.")
@@ -167,8 +168,11 @@ def delete(
 ) -> None:
     """Delete threads: their turns and steps."""
     from rolecall.cli.output import out, print_json
+    from rolecall.errors import UsageError
 
-    if not yes and not as_json:
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("threads are deleted for good: add --yes where there is no terminal")
+    if not yes:
         typer.confirm(f"Delete {', '.join(threads)}?", abort=True)
     with _assistant() as assistant:
         for thread in threads:

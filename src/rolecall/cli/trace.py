@@ -21,15 +21,13 @@ def list_traces(
     as_json: JsonOption = False,
 ) -> None:
     """List the latest turns with what they took."""
-    from rolecall.cli.output import out, print_json, seconds, table
+    from rolecall.cli.output import out, print_json, seconds, styled, table
     from rolecall.telemetry.open import open_traces
 
     rows = open_traces().latest(limit, thread)
     if as_json:
         print_json({"traces": rows})
         return
-    from rich.text import Text
-
     shown = table("trace", "at", "thread", "node", "status", "total", "question", last="ellipsis")
     for row in rows:
         question = " ".join((row["question"] or "").split())
@@ -40,7 +38,7 @@ def list_traces(
             row["role"] or "–",
             row["status"],
             seconds(row["total_ms"]),
-            Text(question),
+            styled(question, ""),
         )
     out.print(shown if rows else "No traces yet.")
 
@@ -51,27 +49,30 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show all that happened in one turn, with times."""
-    from rolecall.cli.output import out, print_json
+    from rolecall.cli.output import out, print_json, printable
     from rolecall.telemetry.open import open_traces
 
     found = open_traces().show(trace)
     if as_json:
         print_json(found)
     else:
-        out.print(_tree(found))
+        out.print(_tree(printable(found)))
 
 
 def _tree(trace: dict[str, Any]) -> Any:
     from rich.markup import escape
+    from rich.text import Text
     from rich.tree import Tree
 
     from rolecall.cli.output import seconds
 
     turn = trace["turn"]
     tree = Tree(
-        f"[bold]{escape(turn['question'] or '(text not stored)')}[/]\n"
-        f"[dim]trace {turn['trace_id']} · thread {turn['thread_id']} · {turn['status']} · "
-        f"{seconds(turn['total_ms'])}, {seconds(turn['overhead_ms'])} of it ours[/]"
+        Text.from_markup(
+            f"[bold]{escape(turn['question'] or '(text not stored)')}[/]\n"
+            f"[dim]trace {turn['trace_id']} · thread {turn['thread_id']} · {turn['status']} · "
+            f"{seconds(turn['total_ms'])}, {seconds(turn['overhead_ms'])} of it Rolecall's own[/]"
+        )
     )
     events: list[tuple[float, str]] = []
     for d in trace["decisions"]:
@@ -89,7 +90,8 @@ def _tree(trace: dict[str, Any]) -> Any:
         events.append(
             (
                 c["started_at"],
-                f"[{colour}]{c['node']}[/] called {c['model']} over {c['api']} at {c['endpoint']}: "
+                f"[{colour}]{c['node']}[/] called {escape(c['model'])} over {c['api']} "
+                f"at {escape(c['endpoint'])}: "
                 f"{c['status']}, first token {seconds(c['ttft_ms'])}, all "
                 f"{seconds(c['latency_ms'])}, {c['input_tokens']} → {c['output_tokens']} tokens"
                 + (f"\n[red]{escape(c['error'])}[/]" if c["error"] else ""),
@@ -100,7 +102,7 @@ def _tree(trace: dict[str, Any]) -> Any:
         events.append(
             (
                 t["started_at"],
-                f"[{colour}]tool[/] {t['name']}({escape(str(t['arguments']))}) "
+                f"[{colour}]tool[/] {escape(t['name'])}({escape(str(t['arguments']))}) "
                 f"{seconds(t['latency_ms'])}\n[dim]{escape((t['result'] or '')[:200])}[/]",
             )
         )
@@ -109,7 +111,8 @@ def _tree(trace: dict[str, Any]) -> Any:
             (e["at"], f"[red]error[/] in {e['node'] or 'the run'}: {escape(e['message'])}")
         )
     for _, text in sorted(events, key=lambda event: event[0]):
-        tree.add(text)
+        tree.add(Text.from_markup(text))
     if turn["answer"]:
-        tree.add(f"[bold]answer[/] ({turn['finish_reason']}) {escape(turn['answer'][:300])}")
+        answer = f"[bold]answer[/] ({turn['finish_reason']}) {escape(turn['answer'][:300])}"
+        tree.add(Text.from_markup(answer))
     return tree

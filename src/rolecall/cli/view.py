@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.padding import Padding
 from rich.spinner import Spinner
 from rich.text import Text
 
-from rolecall.cli.output import seconds
+from rolecall.cli.output import printable, seconds, write
 from rolecall.reply import Part, Reply
 
 _REFRESH_S = 0.12
@@ -34,7 +33,7 @@ class TurnView:
         self._text = ""
         self._printed = 0
         self._reasoning = ""
-        self._status = "deciding who answers"
+        self._status = "working"
         self._drawn_at = 0.0
         self._live: Live | None = None
 
@@ -56,14 +55,16 @@ class TurnView:
             if rest.strip():
                 self._console.print(Markdown(rest))
         elif self._text and not self._text.endswith("\n"):
-            sys.stdout.write("\n")
+            write("\n")
 
     def show(self, part: Part) -> None:
         """Show one part."""
+        part = Part(part.type, printable(part.data)) if self._fancy else part
         data = part.data
         if part.type == "decision":
             self._decided(data)
         elif part.type == "text":
+            self._status = f"{data['role']} answers"
             self._add_text(part.text)
         elif part.type == "reasoning":
             self._reasoning += part.text
@@ -90,13 +91,15 @@ class TurnView:
         role = (decision["target_model"] or "router").lower()
         self._status = f"{role} answers"
         how = "escalated" if data["strategy"] == "escalation" else data["strategy"]
-        self._note(f"{role} ({how}, {decision['confidence']:.2f}): {decision['reason']}", "dim")
+        if data["strategy"] == "fixed":
+            self._note(f"{role}: {decision['reason']}", "dim")
+        else:
+            self._note(f"{role} ({how} {decision['confidence']:.2f}): {decision['reason']}", "dim")
 
     def _add_text(self, text: str) -> None:
         self._text += text
         if not self._fancy:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            write(text)
             return
         end = _last_paragraph_end(self._text, self._printed)
         if end > self._printed and self._live is not None:
@@ -109,7 +112,7 @@ class TurnView:
         if self._fancy and self._live is not None and self._text[self._printed :].strip():
             self._live.console.print(Markdown(self._text[self._printed :]))
         elif self._text and not self._fancy:
-            sys.stdout.write("\n")
+            write("\n")
         self._text, self._printed = "", 0
 
     def _note(self, text: str, style: str) -> None:
@@ -144,7 +147,8 @@ def status_line(reply: Reply) -> str:
     if answered is not None:
         pieces = [answered["role"], answered["model"]]
     if reply.strategy:
-        pieces.append(f"{reply.strategy} {decision.get('confidence', 0):.2f}")
+        fixed = reply.strategy == "fixed"
+        pieces.append("fixed" if fixed else f"{reply.strategy} {decision['confidence']:.2f}")
     pieces.append(seconds(reply.timings_ms.get("total")))
     if answered is not None and answered["output_tokens"]:
         pieces.append(f"{answered['output_tokens']} tokens")

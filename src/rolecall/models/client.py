@@ -13,7 +13,13 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_messages
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ToolMessage,
+    convert_to_messages,
+)
 from langchain_core.outputs import ChatGenerationChunk
 
 from rolecall import bridge
@@ -243,7 +249,7 @@ class LocalLLMClient:
     ) -> AsyncGenerator[AIMessageChunk, None]:
         api = "chat_completions" if spec.api == "auto" else spec.api
         record = CallRecord(str(role), spec.id, spec.endpoint, api, attempt, time.time())
-        builder = ReplyBuilder(_argument_schemas(options.tools), redactor)
+        builder = ReplyBuilder(_argument_schemas(options.tools), redactor, _heard(messages))
         received: list[str] = []
         started = time.perf_counter()
         arrived = False
@@ -352,6 +358,10 @@ def _without_reasoning(message: BaseMessage) -> BaseMessage:
 
 def _is_reasoning(part: str | dict[str, Any]) -> bool:
     return isinstance(part, dict) and part.get("type") in {"reasoning", "thinking"}
+
+
+def _heard(messages: list[BaseMessage]) -> list[str]:
+    return [message.text for message in messages if isinstance(message, ToolMessage)]
 
 
 def _argument_schemas(tools: Sequence[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -8,7 +8,7 @@ as tool calls, also those that the model wrote as text.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -22,6 +22,17 @@ from rolecall.models.text.reasoning import ReasoningSplitter, split_reasoning
 from rolecall.models.text.redaction import Redactor
 from rolecall.models.text.tool_calls import TextCall, ToolCallGate
 
+_CALL_MARKS = (
+    "<tool",
+    "TOOL_CALLS]",
+    "<function",
+    "<name>",
+    "<invoke",
+    "python_tag",
+    '"name"',
+    '"tool"',
+)
+
 
 class ReplyBuilder:
     """One reply while it streams. Feed it the wire's chunks; it returns what may be shown.
@@ -29,11 +40,16 @@ class ReplyBuilder:
     Args:
         tools: the JSON schema of each tool's arguments, by name.
         redactor: blots out secrets as the text passes.
+        heard: results of tools in the prompt; a call that is only quoted from one is not made.
     """
 
     def __init__(
-        self, tools: Mapping[str, Mapping[str, Any]], redactor: Redactor | None = None
+        self,
+        tools: Mapping[str, Mapping[str, Any]],
+        redactor: Redactor | None = None,
+        heard: Sequence[str] = (),
     ) -> None:
+        self._heard = [text for text in heard if any(mark in text for mark in _CALL_MARKS)]
         self._splitter = ReasoningSplitter()
         self._gate = ToolCallGate(tools)
         self._filter = redactor.stream() if redactor else None
@@ -93,8 +109,9 @@ class ReplyBuilder:
             out += _chunks(text=self._filter.close())
             out += _chunks(reasoning=self._reasoning_filter.close())
         cut = self.finish_reason == "length"
+        meant = [call for call in written if not any(_quotes(call, t) for t in self._heard)]
         calls = self._native.close(cut=cut) or [
-            _as_chunk(index, call) for index, call in enumerate(written)
+            _as_chunk(index, call) for index, call in enumerate(meant)
         ]
         if calls and not cut:
             self.finish_reason = "tool_calls"
@@ -131,6 +148,11 @@ class ReplyBuilder:
         logprobs = info.get("logprobs")
         if logprobs and "logprobs" not in self._metadata:
             self._metadata["logprobs"] = _plain(logprobs)
+
+
+def _quotes(call: TextCall, text: str) -> bool:
+    """Whether a call written as text stands in a tool's result: a file must not give orders."""
+    return call.name in text and all(str(value) in text for value in call.arguments.values())
 
 
 def final(chunks: list[AIMessageChunk]) -> AIMessage:

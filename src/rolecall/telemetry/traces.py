@@ -25,7 +25,7 @@ class Traces:
         return self._file.submit(lambda db: list(db.query(sql, values))).result()
 
     def show(self, trace_id: str) -> dict[str, Any]:
-        """One trace; a unique beginning of its id is enough.
+        """One trace; a unique beginning of its id is enough, or a thread's id: its last turn.
 
         Raises:
             UsageError: no trace, or several, begin so.
@@ -40,6 +40,13 @@ def _show(db: Database, trace_id: str) -> dict[str, Any]:
             [trace_id, trace_id + "\uffff"],
         )
     )
+    if not found:
+        found = list(
+            db.query(
+                "SELECT * FROM turns WHERE thread_id = ? ORDER BY started_at DESC LIMIT 1",
+                [trace_id],
+            )
+        )
     exact = [turn for turn in found if turn["trace_id"] == trace_id] or found
     if len(exact) != 1:
         problem = "several traces begin with" if exact else "there is no trace"

@@ -62,6 +62,7 @@ def open_ollama(spec: ModelSpec, address: Address) -> Wire:
             if options.temperature is None
             else options.temperature,
             "top_p": sampling.top_p,
+            "frequency_penalty": sampling.frequency_penalty,
             "seed": sampling.seed,
             "stop": list(options.stop) or sampling.stop,
         }

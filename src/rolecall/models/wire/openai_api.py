@@ -8,6 +8,8 @@ It loses tool calls that come without an index.
 from __future__ import annotations
 
 import json
+import ssl
+from functools import cache
 from typing import Any
 
 import httpx
@@ -71,6 +73,7 @@ def open_chat_completions(spec: ModelSpec, address: Address) -> Wire:
     model = ChatCompletionsWire(
         **settings(spec, address, http),
         use_responses_api=False,
+        frequency_penalty=sampling.frequency_penalty,
         seed=sampling.seed,
         stop_sequences=sampling.stop,
     )
@@ -115,10 +118,17 @@ def settings(spec: ModelSpec, address: Address, http: httpx.AsyncClient) -> dict
         "timeout": spec.timeout_s,
         "stream_chunk_timeout": None,
         "http_async_client": http,
+        "http_client": _unused_client(),
         "http_socket_options": (),
         "temperature": spec.sampling.temperature,
         "top_p": spec.sampling.top_p,
     }
+
+
+@cache
+def _unused_client() -> httpx.Client:
+    """ChatOpenAI wants a synchronous client too; its own would read the environment's proxies."""
+    return httpx.Client(trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
 def settle(model: ChatOpenAI, http: httpx.AsyncClient) -> None:
