@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -77,6 +78,24 @@ def _refuse_merge_bombs(path: Path, node: yaml.Node | None) -> None:
             sizes[id(mapping)] = total
         return sizes[id(mapping)]
 
+    for mapping in _mappings(node):
+        if size(mapping) > _MAX_MERGED_KEYS:
+            line = mapping.start_mark.line + 1
+            raise ConfigError(f"{path}:{line}: merge keys (<<) grow beyond all bounds here")
+
+
+def _refuse_duplicates(path: Path, node: yaml.Node | None) -> None:
+    for mapping in _mappings(node):
+        seen: set[str] = set()
+        for key, _ in mapping.value:
+            if key.value in seen and key.value != "<<":
+                line = key.start_mark.line + 1
+                raise ConfigError(f"{path}:{line}: {key.value} stands here twice")
+            seen.add(str(key.value))
+
+
+def _mappings(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
+    """Every mapping below a node, once each, however often an alias names it."""
     seen: set[int] = set()
     waiting = [node]
     while waiting:
@@ -84,33 +103,11 @@ def _refuse_merge_bombs(path: Path, node: yaml.Node | None) -> None:
         if current is None or id(current) in seen:
             continue
         seen.add(id(current))
-        if size(current) > _MAX_MERGED_KEYS:
-            line = current.start_mark.line + 1
-            raise ConfigError(f"{path}:{line}: merge keys (<<) grow beyond all bounds here")
         if isinstance(current, yaml.MappingNode):
+            yield current
             waiting += [value for _, value in current.value]
         elif isinstance(current, yaml.SequenceNode):
             waiting += current.value
-
-
-def _refuse_duplicates(path: Path, node: yaml.Node | None) -> None:
-    seen_nodes: set[int] = set()
-    stack = [node]
-    while stack:
-        current = stack.pop()
-        if current is None or id(current) in seen_nodes:
-            continue
-        seen_nodes.add(id(current))
-        if isinstance(current, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in current.value:
-                if key.value in seen and key.value != "<<":
-                    line = key.start_mark.line + 1
-                    raise ConfigError(f"{path}:{line}: {key.value} stands here twice")
-                seen.add(str(key.value))
-                stack.append(value)
-        elif isinstance(current, yaml.SequenceNode):
-            stack.extend(current.value)
 
 
 def validate(document: Document) -> ConfigFile:

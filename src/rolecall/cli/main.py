@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from rolecall.cli import models, stack, threads, trace
+from rolecall.cli.options import JsonOption
 from rolecall.errors import RolecallError
 
 app = typer.Typer(
@@ -35,9 +36,6 @@ ThreadOption = Annotated[
 ]
 RoleOption = Annotated[
     str | None, typer.Option("--role", "-r", help="Who answers; the router decides without.")
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on standard output.")
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rolecall.cli.options import JsonOption
+
 if TYPE_CHECKING:
     from rolecall.config.catalog import CatalogEntry
     from rolecall.models.embedded.runner import EmbeddedRunner, RunningServer
@@ -17,11 +19,9 @@ app = typer.Typer(
     no_args_is_help=True, help="List, pull and stop the models that Rolecall can run by itself."
 )
 
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, nothing else.")]
-
 
 @app.command("list")
-def list_models(as_json: _Json = False) -> None:
+def list_models(as_json: JsonOption = False) -> None:
     """Show every model of the catalog, what is installed, and what is running."""
     from rolecall.cli.output import out, print_json, table
     from rolecall.config.catalog import load_catalog
@@ -52,7 +52,7 @@ def pull(
         Path | None,
         typer.Option("--from", metavar="DIR", help="Take the files from here; use no network."),
     ] = None,
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Fetch weights and verify them. An interrupted pull goes on where it stopped."""
     from rolecall.cli.output import out, print_json
@@ -73,7 +73,7 @@ def pull(
 
 
 @app.command()
-def ps(as_json: _Json = False) -> None:
+def ps(as_json: JsonOption = False) -> None:
     """Show the embedded servers that run now."""
     from rolecall.cli.output import out, print_json, table
     from rolecall.models.embedded.runner import EmbeddedRunner
@@ -102,7 +102,7 @@ def ps(as_json: _Json = False) -> None:
 @app.command()
 def stop(
     model: Annotated[str | None, typer.Argument(help="All of them when left out.")] = None,
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Stop one embedded server, or all."""
     from rolecall.cli.output import out, print_json

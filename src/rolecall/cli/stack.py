@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from rolecall.cli.options import JsonOption
+
 app = typer.Typer(no_args_is_help=True)
 
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on standard output.")
-]
 StackArgument = Annotated[
     str | None, typer.Argument(help="A stack's name or YAML file; default: the active one.")
 ]

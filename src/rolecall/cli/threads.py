@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rolecall.cli.options import JsonOption
+
 if TYPE_CHECKING:
     from rolecall.assistant import Assistant
 
 app = typer.Typer(no_args_is_help=True)
 
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on standard output.")
-]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")]
 ThreadArgument = Annotated[str, typer.Argument(help="The thread's id.")]
 

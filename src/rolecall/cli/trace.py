@@ -7,11 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True)
+from rolecall.cli.options import JsonOption
 
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on standard output.")
-]
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")
