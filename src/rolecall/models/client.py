@@ -7,17 +7,16 @@ retry nothing by themselves, so attempts never multiply.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
     BaseMessage,
-    ToolMessage,
     convert_to_messages,
 )
 from langchain_core.outputs import ChatGenerationChunk
@@ -26,13 +25,14 @@ from rolecall import bridge
 from rolecall.config.schema import EMBEDDED, ModelSpec, Stack
 from rolecall.errors import (
     ModelCallFailed,
-    NoModelReachable,
     RolecallError,
-    UnknownModel,
     UnknownRole,
 )
 from rolecall.models.calls import CallRecord, OnCall
-from rolecall.models.failures import DeadlinePassed, StreamBroken, explain
+from rolecall.models.deadline import timed
+from rolecall.models.failures import StreamBroken, explain, is_gone, none_left, refuses
+from rolecall.models.labels import label_scores
+from rolecall.models.outgoing import argument_schemas, heard, without_reasoning
 from rolecall.models.pool import ModelPool
 from rolecall.models.reply import ReplyBuilder, final
 from rolecall.models.wire import CallOptions
@@ -61,6 +61,7 @@ class LocalLLMClient:
     def __init__(self, stack: Stack, *, progress: Progress | None = None) -> None:
         self.stack = stack
         self._pool = ModelPool(stack, progress)
+        self._unscored: set[tuple[str, str]] = set()  # they refuse to give log-probabilities
 
     # --- the four ways to call -------------------------------------------------------------
 
@@ -157,7 +158,7 @@ class LocalLLMClient:
         """
         options = CallOptions(max_tokens=1, temperature=0.0, top_logprobs=20)
         reply = await self.achat(role, messages, options=options, on_call=on_call)
-        return _first_token_scores(reply, labels)
+        return label_scores(reply, labels)
 
     async def prepare(self, role: str) -> None:
         """Open the first candidate of a role: pulls and starts an embedded model."""
@@ -188,7 +189,7 @@ class LocalLLMClient:
         A stream that broke after text was shown cannot begin again; a ``whole`` reply shows
         nothing until it is complete, so it can.
         """
-        prepared = [_without_reasoning(m) for m in convert_to_messages(cast("Any", messages))]
+        prepared = [without_reasoning(m) for m in convert_to_messages(cast("Any", messages))]
         options = options or CallOptions()
         failures: list[RolecallError] = []
         attempt = 0
@@ -196,6 +197,8 @@ class LocalLLMClient:
             waited_from = time.monotonic()
             pause = _PAUSE_S
             tries = 0
+            if _key(spec) in self._unscored:
+                options = replace(options, logprobs=False)
             while tries < _TRIES:
                 tries += 1
                 attempt += 1
@@ -217,6 +220,11 @@ class LocalLLMClient:
                 except RolecallError as failure:
                     if shown:
                         raise
+                    if options.logprobs and refuses(failure):
+                        self._unscored.add(_key(spec))
+                        options = replace(options, logprobs=False)
+                        tries -= 1
+                        continue
                     failures.append(failure)
                     if not (isinstance(failure, ModelCallFailed) and failure.retryable):
                         break
@@ -226,7 +234,7 @@ class LocalLLMClient:
                     if tries < _TRIES:
                         await asyncio.sleep(pause)
                         pause = min(2 * pause, _LONGEST_PAUSE_S)
-        raise _none_left(role, failures)
+        raise none_left(role, failures)
 
     def _candidates(self, role: str) -> list[ModelSpec]:
         candidates = self.stack.models.get(str(role))
@@ -249,7 +257,7 @@ class LocalLLMClient:
     ) -> AsyncGenerator[AIMessageChunk, None]:
         api = "chat_completions" if spec.api == "auto" else spec.api
         record = CallRecord(str(role), spec.id, spec.endpoint, api, attempt, time.time())
-        builder = ReplyBuilder(_argument_schemas(options.tools), redactor, _heard(messages))
+        builder = ReplyBuilder(argument_schemas(options.tools), redactor, heard(messages))
         received: list[str] = []
         started = time.perf_counter()
         arrived = False
@@ -264,7 +272,7 @@ class LocalLLMClient:
                     wire.model._astream(messages, **wire.arguments(options)),
                 )
                 async with aclosing(source):
-                    async for generation in _timed(source, spec.timeout_s, spec.deadline_s):
+                    async for generation in timed(source, spec.timeout_s, spec.deadline_s):
                         arrived = True
                         shown = builder.feed(generation)
                         if record.ttft_ms is None and (shown or generation.text):
@@ -285,7 +293,7 @@ class LocalLLMClient:
         except Exception as error:
             failure = explain(error, spec, partial="".join(received))
             record.status, record.error = "error", str(failure)
-            if spec.endpoint == EMBEDDED and _is_gone(failure):
+            if spec.endpoint == EMBEDDED and is_gone(failure):
                 await self._pool.forget(spec)
             raise failure from error
         finally:
@@ -298,89 +306,8 @@ class LocalLLMClient:
                 on_call(record)
 
 
-async def _timed(
-    source: AsyncGenerator[ChatGenerationChunk, None], silence_s: float, deadline_s: float
-) -> AsyncGenerator[ChatGenerationChunk, None]:
-    """The chunks of a source that is silent for ``silence_s`` at most.
-
-    Raises:
-        TimeoutError: it was silent for longer.
-        DeadlinePassed: it took longer than ``deadline_s`` altogether.
-    """
-    deadline = time.monotonic() + deadline_s
-    while True:
-        left = deadline - time.monotonic()
-        try:
-            async with asyncio.timeout(max(0.0, min(silence_s, left))):
-                chunk = await anext(source)
-        except StopAsyncIteration:
-            return
-        except TimeoutError as error:
-            if left <= silence_s:
-                raise DeadlinePassed from error
-            raise
-        yield chunk
-
-
-def _is_gone(failure: RolecallError) -> bool:
-    """Whether the server itself is the trouble, so that it must be started again."""
-    return isinstance(failure, ModelCallFailed) and failure.retryable and failure.status is None
-
-
-def _none_left(role: str, failures: list[RolecallError]) -> RolecallError:
-    for failure in reversed(failures):
-        if isinstance(failure, ModelCallFailed) and failure.partial:
-            return failure  # text that has arrived is not lost
-    unique = list(dict.fromkeys(str(failure) for failure in failures))
-    if len(unique) == 1 and not isinstance(failures[0], ModelCallFailed):
-        return failures[0]
-    if all(isinstance(failure, UnknownModel) for failure in failures):
-        return UnknownModel("\n".join(unique))
-    reasons = "\n".join(f"  - {line}" for line in unique)
-    return NoModelReachable(
-        f"no model could be reached for the role {role}:\n{reasons}\n"
-        "rolecall stack check shows what the stack's endpoints offer."
-    )
-
-
-def _without_reasoning(message: BaseMessage) -> BaseMessage:
-    """Old reasoning is not sent back: models are trained without it in their history."""
-    if not isinstance(message, AIMessage):
-        return message
-    update: dict[str, Any] = {}
-    if "reasoning_content" in message.additional_kwargs:
-        kept = {k: v for k, v in message.additional_kwargs.items() if k != "reasoning_content"}
-        update["additional_kwargs"] = kept
-    if isinstance(message.content, list):
-        update["content"] = [part for part in message.content if not _is_reasoning(part)]
-    return message.model_copy(update=update) if update else message
-
-
-def _is_reasoning(part: str | dict[str, Any]) -> bool:
-    return isinstance(part, dict) and part.get("type") in {"reasoning", "thinking"}
-
-
-def _heard(messages: list[BaseMessage]) -> list[str]:
-    return [message.text for message in messages if isinstance(message, ToolMessage)]
-
-
-def _argument_schemas(tools: Sequence[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    functions = [tool.get("function", tool) for tool in tools]
-    return {str(f["name"]): f.get("parameters") or {} for f in functions if "name" in f}
-
-
-def _first_token_scores(reply: AIMessage, labels: Sequence[str]) -> dict[str, float] | None:
-    logprobs = reply.response_metadata.get("logprobs")
-    entries = logprobs.get("content") if isinstance(logprobs, dict) else logprobs
-    if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
-        return None
-    first = entries[0]
-    scores: dict[str, float] = {}
-    for entry in [first, *(first.get("top_logprobs") or [])]:
-        token, value = str(entry.get("token", "")).strip(), entry.get("logprob")
-        if token in labels and isinstance(value, int | float) and not math.isnan(value):
-            scores[token] = max(scores.get(token, -math.inf), float(value))
-    return scores or None
+def _key(spec: ModelSpec) -> tuple[str, str]:
+    return spec.id, spec.endpoint
 
 
 def _ms(since: float) -> float:

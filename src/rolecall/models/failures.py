@@ -7,9 +7,10 @@ import json
 import httpx
 
 from rolecall.config.schema import EMBEDDED, ModelSpec
-from rolecall.errors import ModelCallFailed, RolecallError
+from rolecall.errors import ModelCallFailed, NoModelReachable, RolecallError, UnknownModel
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+_REFUSALS = frozenset({400, 422, 501})
 
 
 class StreamBroken(Exception):
@@ -127,3 +128,30 @@ def _root(error: BaseException) -> BaseException:
 def _short(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+def is_gone(failure: RolecallError) -> bool:
+    """Whether the server itself is the trouble, so that it must be started again."""
+    return isinstance(failure, ModelCallFailed) and failure.retryable and failure.status is None
+
+
+def refuses(failure: RolecallError) -> bool:
+    """Whether the server did not like the request itself."""
+    return isinstance(failure, ModelCallFailed) and failure.status in _REFUSALS
+
+
+def none_left(role: str, failures: list[RolecallError]) -> RolecallError:
+    """What to raise when every candidate of a role has failed."""
+    for failure in reversed(failures):
+        if isinstance(failure, ModelCallFailed) and failure.partial:
+            return failure  # text that has arrived is not lost
+    unique = list(dict.fromkeys(str(failure) for failure in failures))
+    if len(unique) == 1 and not isinstance(failures[0], ModelCallFailed):
+        return failures[0]
+    if all(isinstance(failure, UnknownModel) for failure in failures):
+        return UnknownModel("\n".join(unique))
+    reasons = "\n".join(f"  - {line}" for line in unique)
+    return NoModelReachable(
+        f"no model could be reached for the role {role}:\n{reasons}\n"
+        "rolecall stack check shows what the stack's endpoints offer."
+    )

@@ -8,6 +8,7 @@ as tool calls, also those that the model wrote as text.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,6 +57,7 @@ class ReplyBuilder:
         self._reasoning_filter = redactor.stream() if redactor else None
         self._native = NativeCalls()
         self._metadata: dict[str, Any] = {}
+        self._logprobs: list[float] = []
         self.usage: UsageMetadata | None = None
         self.finish_reason: str | None = None
         self._spoke = False
@@ -117,6 +119,8 @@ class ReplyBuilder:
             self.finish_reason = "tool_calls"
         metadata = {key: self._metadata[key] for key in ("logprobs",) if key in self._metadata}
         metadata["finish_reason"] = self.finish_reason or "stop"
+        if self._logprobs:
+            metadata["mean_logprob"] = sum(self._logprobs) / len(self._logprobs)
         out.append(
             AIMessageChunk(
                 content="",
@@ -145,9 +149,15 @@ class ReplyBuilder:
         details = info.get("incomplete_details")
         if isinstance(details, dict) and details.get("reason") == "max_output_tokens":
             self.finish_reason = "length"
-        logprobs = info.get("logprobs")
-        if logprobs and "logprobs" not in self._metadata:
-            self._metadata["logprobs"] = _plain(logprobs)
+        logprobs = _plain(info.get("logprobs"))
+        if not logprobs:
+            return
+        self._metadata.setdefault("logprobs", logprobs)
+        entries = logprobs.get("content") if isinstance(logprobs, dict) else logprobs
+        for entry in entries if isinstance(entries, list) else ():
+            value = entry.get("logprob") if isinstance(entry, dict) else None
+            if isinstance(value, int | float) and math.isfinite(value):
+                self._logprobs.append(float(value))
 
 
 def _quotes(call: TextCall, text: str) -> bool:

@@ -155,6 +155,7 @@ class RoleChatModel(BaseChatModel):
             stop=tuple(stop or ()),
             max_tokens=kwargs.get("max_tokens"),
             temperature=kwargs.get("temperature"),
+            logprobs=bool(kwargs.get("logprobs")),
         )
         return self.client.astream(
             self.role, messages, options=options, on_call=self.on_call, redactor=self.redactor

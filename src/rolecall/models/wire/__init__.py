@@ -21,7 +21,8 @@ class CallOptions:
         tools: functions in OpenAI's form (``{"type": "function", "function": {...}}``).
         tool_choice: ``auto``, ``none``, ``required`` or a function's name.
         schema: a JSON schema that the answer must obey.
-        top_logprobs: log-probabilities wanted per token.
+        top_logprobs: log-probabilities wanted per token, of so many tokens.
+        logprobs: whether the mean log-probability of the answer is wanted.
     """
 
     tools: tuple[dict[str, Any], ...] = ()
@@ -31,6 +32,7 @@ class CallOptions:
     max_tokens: int | None = None
     temperature: float | None = None
     top_logprobs: int | None = None
+    logprobs: bool = False
 
 
 @dataclass(frozen=True)

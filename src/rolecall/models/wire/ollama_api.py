@@ -75,6 +75,8 @@ def open_ollama(spec: ModelSpec, address: Address) -> Wire:
             call["format"] = options.schema
         if options.top_logprobs is not None:
             call |= {"logprobs": True, "top_logprobs": options.top_logprobs}
+        elif options.logprobs:
+            call["logprobs"] = True
         return call
 
     async def close() -> None:

@@ -101,6 +101,8 @@ def open_chat_completions(spec: ModelSpec, address: Address) -> Wire:
             call["temperature"] = options.temperature
         if options.top_logprobs is not None:
             call |= {"logprobs": True, "top_logprobs": options.top_logprobs}
+        elif options.logprobs:
+            call |= {"logprobs": True, "top_logprobs": 1}
         return call
 
     return Wire("chat_completions", model, arguments, http.aclose)

@@ -154,9 +154,9 @@ def open_responses(spec: ModelSpec, address: Address) -> Wire:
                 call["tool_choice"] = tool_choice(options.tool_choice)
         if options.temperature is not None:
             call["temperature"] = options.temperature
-        if options.top_logprobs is not None:
+        if options.top_logprobs is not None or options.logprobs:
             call |= {
-                "top_logprobs": options.top_logprobs,
+                "top_logprobs": options.top_logprobs or 1,
                 "include": ["message.output_text.logprobs"],
             }
         # Not of OpenAI's API; local runners take them as they do in chat completions.
