@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 EMBEDDED = "embedded"
-RESERVED_ROLES = frozenset({"init", "answer", "tool_runner", "synthesis"})
+RESERVED_ROLES = frozenset({"init", "answer", "tool_runner", "synthesis", "handle"})
 BUILT_IN_ROLES = ("router", "reasoning", "coding")
 _ROLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -116,13 +116,21 @@ class RoleHints(_Strict):
 class RoutingSettings(_Strict):
     """How the router decides.
 
-    ``hybrid`` takes the cheapest way that is sure: a role fixed by the user, else the router
-    model. ``llm`` always asks the router model, ``fixed`` always takes ``role``.
+    ``hybrid`` takes the cheapest way that is sure: a role fixed by the user, else the encoder,
+    else the router model beside it. ``encoder`` never asks a model, ``llm`` always does,
+    ``fixed`` always takes ``role``.
+
+    ``max_error`` is the share of wrong decisions allowed among those that the encoder takes
+    alone. ``ask_router_model`` says whether ``hybrid`` asks about the others: ``auto`` asks unless
+    the model was measured not to help. An answer of the fast path whose mean log-probability per
+    token is below ``escalate_below`` goes to the reasoning model; ``null`` switches that off.
     """
 
-    strategy: Literal["hybrid", "llm", "fixed"] = "hybrid"
+    strategy: Literal["hybrid", "encoder", "llm", "fixed"] = "hybrid"
     role: str | None = None
     max_error: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    ask_router_model: Literal["auto", "always", "never"] = "auto"
+    escalate_below: Annotated[float, Field(lt=0)] | None = -0.5
 
 
 class TurnSettings(_Strict):
@@ -193,7 +201,7 @@ def _one_or_many(value: object) -> object:
 def _role_name(name: str) -> str:
     if name in RESERVED_ROLES:
         reserved = ", ".join(sorted(RESERVED_ROLES))
-        raise ValueError(f"{name!r} names a node and cannot be a role ({reserved})")
+        raise ValueError(f"{name!r} is reserved and cannot be a role ({reserved})")
     if not _ROLE_NAME.fullmatch(name):
         raise ValueError("expected a role of lower-case letters, digits and _, such as legal")
     return name

@@ -16,15 +16,16 @@ from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
-from rolecall.config.schema import ModelRole, Settings
+from rolecall.config.schema import ModelRole, Settings, Stack
 from rolecall.errors import ConfigError
 from rolecall.graphs.state import AssistantInput, AssistantState
 from rolecall.models.client import LocalLLMClient
 from rolecall.models.text.redaction import Redactor
 from rolecall.nodes.both_forms import both_forms
+from rolecall.nodes.doubt import Bar, bar_for
 from rolecall.nodes.init import make_init
 from rolecall.nodes.router import make_router
-from rolecall.nodes.specialist import Desk, is_good_enough, make_specialist
+from rolecall.nodes.specialist import Desk, make_specialist
 from rolecall.nodes.synthesis import TurnWriter, make_synthesis
 from rolecall.nodes.tool_runner import make_tool_runner
 from rolecall.routing.decision import Decision, Strategy
@@ -63,6 +64,7 @@ def build_assistant(
     strategy = strategy or make_strategy(client)
     if tools is None:
         tools = _tools(settings)
+    bar = _bar(stack)
     redactor = _redactor(settings.filters.redact_secrets, settings.filters.patterns)
 
     # nodes
@@ -80,7 +82,7 @@ def build_assistant(
         "router", both_forms(make_router(strategy, list(stack.roles), recorder), "router")
     )
     for desk in desks:
-        specialist = make_specialist(client, desk, settings.turn, recorder, redactor)
+        specialist = make_specialist(client, desk, settings.turn, recorder, redactor, bar)
         graph.add_node(desk.node, both_forms(specialist, desk.node))
     runner = make_tool_runner(tools, settings.turn.tool_timeout_s, recorder)
     graph.add_node("tool_runner", both_forms(runner, "tool_runner"))
@@ -95,7 +97,7 @@ def build_assistant(
     for node in nodes:
         escalates = node == "answer" and ModelRole.REASONING in nodes
         after = ["tool_runner", "synthesis", *([ModelRole.REASONING.value] if escalates else [])]
-        graph.add_conditional_edges(node, _what_next(escalates), after)
+        graph.add_conditional_edges(node, _what_next(bar if escalates else None), after)
     graph.add_conditional_edges("tool_runner", _back_to_speaker, nodes)
     graph.add_edge("synthesis", END)
     return graph
@@ -106,13 +108,13 @@ def _who_answers(state: AssistantState) -> str:
     return "answer" if decision.role == ModelRole.ROUTER else decision.role
 
 
-def _what_next(escalates: bool) -> Callable[[AssistantState], str | list[Send]]:
+def _what_next(bar: Bar | None) -> Callable[[AssistantState], str | list[Send]]:
     def what_next(state: AssistantState) -> str | list[Send]:
         last = state["messages"][-1]
         calls = getattr(last, "tool_calls", None)
         if calls:
             return [Send("tool_runner", {"call": call, "turn": state["turn"]}) for call in calls]
-        if escalates and not is_good_enough(last):
+        if bar is not None and bar_for(state, bar).doubt(last):
             return ModelRole.REASONING.value
         return "synthesis"
 
@@ -132,6 +134,14 @@ def _tools(settings: Settings) -> dict[str, BaseTool]:
             f"settings.workspace {settings.workspace!r} or settings.tools_folder cannot be used: "
             f"{error}"
         ) from error
+
+
+def _bar(stack: Stack) -> Bar:
+    """Asking the same model again is no second opinion: then only an empty answer escalates."""
+    first = [stack.models[role][0] for role in ("router", "reasoning") if role in stack.models]
+    if len({(spec.id, spec.endpoint) for spec in first}) < 2:
+        return Bar()
+    return Bar(stack.settings.routing.escalate_below, hedging=True)
 
 
 def _redactor(secrets: bool, patterns: list[str]) -> Redactor | None:

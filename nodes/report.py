@@ -50,9 +50,12 @@ class Report:
             at=time.time(),
             strategy=routed.strategy,
             probabilities=routed.probabilities,
+            encoder_confidence=routed.encoder_confidence,
             latency_ms=latency_ms,
             **decision,
         )
+        if routed.problem is not None:
+            self.error("ArtefactDamaged", routed.problem)
 
     def call(self, record: CallRecord) -> None:
         """A model was called."""

@@ -20,12 +20,14 @@ from langchain_core.messages import (
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 
-from rolecall.config.schema import Role, TurnSettings
+from rolecall.config.schema import ModelRole, Role, TurnSettings
+from rolecall.errors import NoModelReachable
 from rolecall.graphs.state import AssistantState
 from rolecall.models.client import LocalLLMClient
 from rolecall.models.reply import final, reasoning_of
 from rolecall.models.text.redaction import Redactor
 from rolecall.nodes.both_forms import Node
+from rolecall.nodes.doubt import Bar, bar_for
 from rolecall.nodes.report import Report
 from rolecall.nodes.tool_history import goes_in_circles, results_as_text
 from rolecall.routing.decision import Decision, Routed
@@ -53,8 +55,12 @@ def make_specialist(
     turn: TurnSettings,
     recorder: Recorder,
     redactor: Redactor | None,
+    bar: Bar,
 ) -> Node[AssistantState]:
-    """The node of one role: calls its model once; tools run in the node behind it."""
+    """The node of one role: calls its model once; tools run in the node behind it.
+
+    ``bar`` is what an answer of the fast path must clear to stand.
+    """
     system = SystemMessage(desk.role.prompt)
 
     async def specialist(state: AssistantState, config: RunnableConfig) -> dict[str, Any]:
@@ -63,8 +69,13 @@ def make_specialist(
         changes: dict[str, Any] = {}
         messages = state["messages"]
         rounds = state["tool_rounds"]
+        doubtful = ""
         if state.get("speaker") not in (None, desk.node):
-            routed = _escalation(desk.role)
+            doubt = bar.doubt(messages[-1]) or ""
+            routed = _escalation(desk.role, doubt)
+            doubtful = messages[-1].text.strip()
+            if doubtful:
+                report.event("replaced", text="", why=doubt)
             report.decided(routed, 0.0)
             changes = {"decision": routed.decision.model_dump(), "strategy": routed.strategy}
             updates.append(RemoveMessage(id=str(messages[-1].id)))
@@ -81,14 +92,23 @@ def make_specialist(
             model = chat_model.bind_tools(desk.tools)
         else:
             messages = results_as_text(messages)
+        if desk.role.name == ModelRole.ROUTER and bar_for(state, bar).least_logprob is not None:
+            model = model.bind(logprobs=True)
         started = time.perf_counter()
         chunks: list[AIMessageChunk] = []
-        async for chunk in model.astream([system, *_alternating(messages)], config):
-            chunks.append(chunk)
-            if text := chunk.text:
-                report.event("text", role=desk.role.name, text=text)
-            elif trace := chunk.additional_kwargs.get("reasoning_content"):
-                report.event("reasoning", role=desk.role.name, text=trace)
+        try:
+            async for chunk in model.astream([system, *_alternating(messages)], config):
+                chunks.append(chunk)
+                if text := chunk.text:
+                    report.event("text", role=desk.role.name, text=text)
+                elif trace := chunk.additional_kwargs.get("reasoning_content"):
+                    report.event("reasoning", role=desk.role.name, text=trace)
+        except NoModelReachable:
+            if not doubtful:
+                raise
+            # an answer in doubt is better than none
+            report.event("replaced", text=doubtful, why="the reasoning model cannot be reached")
+            return {"messages": [], "finish_reason": state.get("finish_reason")}
         reply = final(chunks)
         finish_reason = reply.response_metadata.get("finish_reason")
         if not may_call and reply.tool_calls:  # called all the same: the bound holds
@@ -107,13 +127,7 @@ def make_specialist(
     return specialist
 
 
-def is_good_enough(message: AnyMessage) -> bool:
-    """Whether an answer of the fast path may stand; an empty one may not."""
-    return bool(message.text.strip())
-
-
-def _escalation(role: Role) -> Routed:
-    reason = "the router model's own answer was empty"
+def _escalation(role: Role, reason: str) -> Routed:
     return Routed(Decision.for_role(role.name, 1.0, reason), "escalation")
 
 

@@ -7,7 +7,9 @@
     │   └── BadInput           the question cannot be accepted
     ├── ConfigError            a YAML, prompt or tool file is wrong  exit 2
     │   ├── UnknownModel       the endpoint does not have that id
-    │   └── RemoteEndpoint     the endpoint is not on this network
+    │   ├── RemoteEndpoint     the endpoint is not on this network
+    │   ├── ArtefactDamaged    the router's encoder or head cannot be used
+    │   └── DataError          a file of labelled prompts is wrong
     ├── NoModelReachable       every candidate for a role failed     exit 3
     ├── ModelCallFailed        one attempt at one endpoint failed    exit 3
     ├── RunnerFailed           the embedded runner cannot start      exit 3
@@ -68,6 +70,14 @@ class UnknownModel(ConfigError):
 
 class RemoteEndpoint(ConfigError):
     """The endpoint is outside loopback and private ranges, and the stack does not allow it."""
+
+
+class ArtefactDamaged(ConfigError):
+    """A file of the router's encoder or head is missing, damaged or of another version."""
+
+
+class DataError(ConfigError):
+    """A file of labelled prompts cannot be read; the message names the line."""
 
 
 class ModelCallFailed(RolecallError):

@@ -198,6 +198,8 @@ def _take(part: Part, reply: Reply) -> float:
         return float(data["call"]["latency_ms"] or 0.0)
     elif part.type == "text":
         reply.text += part.text
+    elif part.type == "replaced":
+        reply.text = part.text
     elif part.type == "tool_started":
         reply.text = ""  # what was said before a tool call is not the answer
     elif part.type == "tool_finished":

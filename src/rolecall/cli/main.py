@@ -8,8 +8,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from rolecall.cli import models, stack, threads, trace
-from rolecall.cli.options import JsonOption
+from rolecall.cli import models, router, stack, threads, trace
+from rolecall.cli.options import JsonOption, StackOption
 from rolecall.errors import RolecallError
 
 app = typer.Typer(
@@ -23,13 +23,10 @@ app = typer.Typer(
 
 app.add_typer(threads.app, name="threads", help="List, show, search, fork, delete, export.")
 app.add_typer(stack.app, name="stack", help="List, show and check stacks.")
+app.add_typer(router.app, name="router", help="Measure, explain, correct and train the router.")
 app.add_typer(models.app, name="models", help="Weights and embedded servers.")
 app.add_typer(trace.app, name="trace", help="What each turn decided, called and took.")
 
-StackOption = Annotated[
-    str | None,
-    typer.Option("--stack", "-s", help="A stack's name or YAML file.", metavar="NAME|FILE"),
-]
 ThreadOption = Annotated[
     str | None,
     typer.Option("--thread", "-t", help="The conversation to go on with.", metavar="ID"),
@@ -84,6 +81,8 @@ def ask(
         assistant.check(text, thread, role)
         turns.make_ready(assistant, role)
         reply = turns.show_turn(assistant.stream(text, thread, role), as_json=as_json)
+        if not as_json:
+            turns.warn_of_drift(reply)
     if reply.waiting_for is not None:
         raise typer.Exit(4)
 

@@ -99,6 +99,15 @@ def show_turn(parts: Iterator[Part], *, as_json: bool) -> Reply:
     return reply
 
 
+def warn_of_drift(reply: Reply) -> None:
+    """Say, once a day, when messages are no longer such as the router was calibrated on."""
+    if reply.strategy in {"encoder", "hybrid"}:
+        from rolecall.cli.router_status import daily_drift_warning
+
+        if warning := daily_drift_warning():
+            err.print(styled(warning, "yellow"), soft_wrap=not err.is_terminal)
+
+
 def print_failure(error: BaseException | None, message: str, code: int) -> None:
     """Print an error as the one JSON object, with what a turn had brought."""
     reply = getattr(error, "reply", None)

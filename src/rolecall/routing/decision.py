@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -35,6 +35,11 @@ class Decision(BaseModel):
         """The role that answers; ``router`` on the fast path."""
         return self.target_model.lower() if self.target_model else str(ModelRole.ROUTER)
 
+    @property
+    def label(self) -> str:
+        """The decision as one label: ``HANDLE``, or the role in capitals."""
+        return self.target_model or "HANDLE"
+
     @classmethod
     def for_role(cls, role: str, confidence: float, reason: str) -> Decision:
         """The decision that lets ``role`` answer."""
@@ -50,11 +55,27 @@ class Decision(BaseModel):
 
 @dataclass(frozen=True)
 class Routed:
-    """A decision, the strategy that made it, and the probability of each label it weighed."""
+    """A decision and how it came about.
+
+    Attributes:
+        strategy: which way decided.
+        probabilities: of each label that was weighed.
+        abstained: whether the encoder was not sure enough to decide alone.
+        encoder_confidence: how sure it was, when it was used.
+        problem: what went wrong on the way and should be mended.
+    """
 
     decision: Decision
     strategy: str
     probabilities: dict[str, float] = field(default_factory=dict)
+    abstained: bool = False
+    encoder_confidence: float | None = None
+    problem: str | None = None
+
+    def because(self, reason: str, problem: str | None = None) -> Routed:
+        """The same decision with another reason."""
+        decision = self.decision.model_copy(update={"reason": reason})
+        return replace(self, decision=decision, problem=problem or self.problem)
 
 
 class Strategy(Protocol):

@@ -65,10 +65,37 @@ class LlmStrategy:
             scored = await self._scores(message, on_call)
             if scored is not None:
                 return self._from_scores(await self._calibrated(*scored, on_call))
-            return await self._from_json(message, on_call)
+            role = await self._from_json(message, on_call)
         except (NoModelReachable, ModelCallFailed, RunnerFailed, DownloadFailed) as error:
             why = str(error).splitlines()[0]
             return self._default(f"the router model could not be asked ({why})")
+        if role is None:
+            return self._default("the router model gave no usable label twice")
+        reason = f"the router model chose {role.label}"
+        return Routed(Decision.for_role(role.name, _UNSCORED_CONFIDENCE, reason), "llm")
+
+    async def probabilities(
+        self, question: str, context: Sequence[str] = (), on_call: OnCall | None = None
+    ) -> dict[str, float] | None:
+        """The probability of each label, for use beside other evidence.
+
+        A label that came as JSON has no score; it gets half of the probability.
+
+        Returns:
+            Probabilities by label; ``None`` when the model gave no usable label.
+
+        Raises:
+            NoModelReachable, ModelCallFailed, RunnerFailed, DownloadFailed: it cannot be asked.
+        """
+        message = _shown(question, context)
+        scored = await self._scores(message, on_call)
+        if scored is not None:
+            return self._shares(await self._calibrated(*scored, on_call))
+        role = await self._from_json(message, on_call)
+        if role is None:
+            return None
+        rest = (1.0 - _UNSCORED_CONFIDENCE) / max(len(self._roles) - 1, 1)
+        return {r.label: _UNSCORED_CONFIDENCE if r is role else rest for r in self._roles}
 
     # --- one letter, by log-probability -----------------------------------------------------
 
@@ -118,14 +145,17 @@ class LlmStrategy:
             letter: sum(entry[letter] for entry in seen) / len(seen) for letter in self._letters
         }
 
-    def _from_scores(self, scores: dict[str, float]) -> Routed:
+    def _shares(self, scores: dict[str, float]) -> dict[str, float]:
         top = max(scores.values())
         weights = {letter: math.exp(score - top) for letter, score in scores.items()}
         total = sum(weights.values())
-        probabilities = {
+        return {
             role.label: weights[letter] / total
             for letter, role in zip(self._letters, self._roles, strict=True)
         }
+
+    def _from_scores(self, scores: dict[str, float]) -> Routed:
+        probabilities = self._shares(scores)
         best = max(self._roles, key=lambda role: probabilities[role.label])
         ranked = sorted(probabilities.items(), key=lambda item: -item[1])
         listed = ", ".join(f"{label} {value:.2f}" for label, value in ranked)
@@ -158,7 +188,7 @@ class LlmStrategy:
 
     # --- JSON under a schema, where there are no log-probabilities ---------------------------
 
-    async def _from_json(self, message: str, on_call: OnCall | None) -> Routed:
+    async def _from_json(self, message: str, on_call: OnCall | None) -> Role | None:
         labels = [role.label for role in self._roles]
         kinds = "\n".join(f"{role.label}: {role.description or role.name}" for role in self._roles)
         schema = {
@@ -182,14 +212,12 @@ class LlmStrategy:
             )
             role = self._parse(reply.text)
             if role is not None:
-                reason = f"the router model chose {role.label}"
-                decision = Decision.for_role(role.name, _UNSCORED_CONFIDENCE, reason)
-                return Routed(decision, "llm")
+                return role
             prompt += [
                 {"role": "assistant", "content": reply.text or "{}"},
                 {"role": "user", "content": f"Reply with JSON, the label one of {labels}."},
             ]
-        return self._default("the router model gave no usable label twice")
+        return None
 
     def _parse(self, text: str) -> Role | None:
         start, end = text.find("{"), text.rfind("}")

@@ -86,3 +86,9 @@ def m001_first_tables(db: Database) -> None:
     )
     for table in ("decisions", "model_calls", "tool_calls", "errors"):
         db.table(table).create_index(["trace_id"])
+
+
+@migrations()
+def m002_encoder_confidence(db: Database) -> None:
+    """How sure the encoder was, to see drift by."""
+    db.table("decisions").add_column("encoder_confidence", float)

@@ -32,6 +32,27 @@ class Traces:
         """
         return self._file.submit(lambda db: _show(db, trace_id)).result()
 
+    def questions_before(self, trace_id: str, limit: int) -> list[str]:
+        """The user's earlier messages on a trace's thread, oldest first, at most ``limit``."""
+        sql = (
+            "SELECT earlier.question FROM turns AS earlier JOIN turns AS own "
+            "ON own.trace_id = ? AND earlier.thread_id = own.thread_id "
+            "AND earlier.started_at < own.started_at "
+            "WHERE earlier.question IS NOT NULL ORDER BY earlier.started_at DESC LIMIT ?"
+        )
+        values = [trace_id, limit]
+        rows = self._file.submit(lambda db: list(db.query(sql, values))).result()
+        return [row["question"] for row in reversed(rows)]
+
+    def encoder_confidences(self, limit: int) -> list[float]:
+        """How sure the encoder was in its latest decisions, newest first."""
+        sql = (
+            "SELECT encoder_confidence AS value FROM decisions "
+            "WHERE encoder_confidence IS NOT NULL ORDER BY id DESC LIMIT ?"
+        )
+        rows = self._file.submit(lambda db: list(db.query(sql, [limit]))).result()
+        return [row["value"] for row in rows]
+
 
 def _show(db: Database, trace_id: str) -> dict[str, Any]:
     found = list(

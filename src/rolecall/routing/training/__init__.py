@@ -1,0 +1,1 @@
+"""Training the encoder strategy: head and calibration (scikit-learn), the encoder (PyTorch)."""
