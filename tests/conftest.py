@@ -72,7 +72,7 @@ class Brain:
         self.answers.extend(answers)
 
     def __call__(self, request: Request) -> ScriptedReply | str:
-        if request.top_logprobs:
+        if (request.top_logprobs or 0) > 1:
             return self._routing(request)
         with self._lock:
             script = self.answers.popleft() if self.answers else self.default

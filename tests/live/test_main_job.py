@@ -42,7 +42,7 @@ def test_the_reasoning_role_answers(assistant: Assistant) -> None:
 
 def test_the_router_sends_sql_to_the_coding_role(assistant: Assistant) -> None:
     reply = assistant.ask("Write a SQL query that finds duplicate emails")
-    assert reply.strategy == "llm"
+    assert reply.strategy == "encoder"
     assert reply.decision is not None
     assert reply.decision["target_model"] == "CODING"
     assert "GROUP BY" in reply.text.upper()

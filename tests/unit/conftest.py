@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +133,44 @@ def turns() -> Callable[..., list[dict[str, Any]]]:
         return bridge.run(assistant.transcript.turns(thread, **more))
 
     return kept
+
+
+@dataclass
+class Outcome:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+@pytest.fixture
+def run(
+    runner: ScriptedRunner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Callable[..., Outcome]:
+    """``rolecall ARGS`` with a stack on the scripted runner."""
+    spec = f"{{id: tiny, endpoint: '{runner.endpoint}'}}"
+    stack = tmp_path / "scripted.yaml"
+    stack.write_text(f"models: {{router: {spec}, reasoning: {spec}, coding: {spec}}}\n")
+    monkeypatch.setenv("ROLECALL_STACK", str(stack))
+
+    def call(*arguments: str, stdin: bytes | None = None) -> Outcome:
+        from rolecall.cli.main import run as main
+
+        monkeypatch.setattr(sys, "argv", ["rolecall", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin or b"")))
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capfd.readouterr()
+        return Outcome(int(ended.value.code or 0), said.out, said.err)
+
+    return call

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +10,7 @@ import pytest
 
 from rolecall.models.scripted import ScriptedReply, ScriptedRunner
 
-
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.out)
-        return found
-
-
-Run = Callable[..., Outcome]
+Run = Callable[..., Any]
 
 
 @pytest.fixture
@@ -35,33 +18,6 @@ def runner() -> Iterator[ScriptedRunner]:
     with ScriptedRunner(models=["tiny"]) as started:
         started.default = ScriptedReply("Merge sort is stable.")
         yield started
-
-
-@pytest.fixture
-def run(
-    runner: ScriptedRunner,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> Run:
-    """``rolecall ARGS`` with a stack on the scripted runner."""
-    spec = f"{{id: tiny, endpoint: '{runner.endpoint}'}}"
-    stack = tmp_path / "scripted.yaml"
-    stack.write_text(f"models: {{router: {spec}, reasoning: {spec}, coding: {spec}}}\n")
-    monkeypatch.setenv("ROLECALL_STACK", str(stack))
-
-    def call(*arguments: str, stdin: bytes | None = None) -> Outcome:
-        from rolecall.cli.main import run as main
-
-        monkeypatch.setattr(sys, "argv", ["rolecall", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin or b"")))
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capfd.readouterr()
-        return Outcome(int(ended.value.code or 0), said.out, said.err)
-
-    return call
 
 
 def test_ask_prints_the_bare_answer_where_there_is_no_terminal(run: Run) -> None:
@@ -274,7 +230,7 @@ def test_a_bug_is_exit_code_1_with_the_trace_id(run: Run, monkeypatch: pytest.Mo
     def broken(*args: Any) -> None:
         raise ZeroDivisionError("our own mistake")
 
-    monkeypatch.setattr(client, "_argument_schemas", broken)
+    monkeypatch.setattr(client, "argument_schemas", broken)
     done = run("ask", "hi", "--role", "reasoning")
     assert done.code == 1
     assert "a bug in Rolecall" in done.err

@@ -69,7 +69,7 @@ SINGLE = "models:\n  router:\n    id: tiny\n    endpoint: http://localhost:9000/
         ("models:\n  router: []\n", "FILE:2: models.router", "at least 1 item"),
         (SINGLE.replace("http:", "ftp:"), "FILE:4: models.router.endpoint", "embedded"),
         (SINGLE.replace("9000", "99999"), "FILE:4: models.router.endpoint", "port"),
-        (GOOD + f"  answer: {MODEL}\n", "FILE:3: models.answer", "names a node"),
+        (GOOD + f"  answer: {MODEL}\n", "FILE:3: models.answer", "reserved"),
         (GOOD + f"  Legal Team: {MODEL}\n", "FILE:3: models.Legal Team", "lower-case"),
         (
             SINGLE + "    role: coding\n",
