@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("startup", "turn", "first_token", "second_ask")
+NAMES = ("startup", "turn", "first_token", "second_ask", "router", "escalation")
 
 
 def main() -> None:
