@@ -156,3 +156,17 @@ def test_status_knows_what_is_in_use(run: Run) -> None:
     assert found["router_model_measured"] is False
     assert found["drift"] == {"index": None, "n": 0, "warning": None}
     assert "too few decisions" in run("router", "status").out
+
+
+def test_corrections_that_cannot_be_read_are_left_alone(run: Run, rolecall_home: Path) -> None:
+    asked = run("ask", "hello", "--json")
+    run("router", "feedback", asked.json["trace_id"], "--should-be", "coding")
+    path = rolecall_home / "router" / "corrections.jsonl"
+    path.write_text(path.read_text() + "garbage{\n")
+    before = path.read_bytes()
+    done = run("router", "feedback", asked.json["trace_id"], "--should-be", "reasoning")
+    assert (done.code, path.read_bytes()) == (2, before)
+    assert "mend what is wrong" in done.err
+    assert "garbage" in path.read_text()
+    assert "corrections.jsonl:2" in run("router", "status", "--json").json["problem"]
+    assert run("router", "explain", "hello").code == 0

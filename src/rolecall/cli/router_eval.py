@@ -202,9 +202,9 @@ def _print_classes(figures: dict[str, Any]) -> None:
 
 def print_explanation(found: Explanation) -> None:
     """Show an explanation to people."""
-    sure = "sure" if found.sure else "not sure: the router model would be asked"
+    sure = "sure" if found.sure else "not sure enough to decide alone"
     if found.sure_from > 1:
-        sure = "never sure enough for max_error: the router model would be asked"
+        sure = "never sure enough for max_error"
     out.print(
         styled(f"{found.label} {found.confidence:.3f}", "bold"),
         f"{sure} (decides alone from {min(found.sure_from, 1):.3f}; router {found.version})",

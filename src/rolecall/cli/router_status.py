@@ -8,7 +8,7 @@ from typing import Any
 from rolecall.cli.output import out, styled, table
 from rolecall.config.load import load_stack
 from rolecall.config.schema import BUILT_IN_ROLES, ModelRole
-from rolecall.errors import ArtefactDamaged, RolecallError
+from rolecall.errors import ArtefactDamaged, DataError, RolecallError
 from rolecall.home import folder
 from rolecall.routing.corrections import corrections
 from rolecall.routing.drift import WINDOW, Drift, drift
@@ -20,6 +20,7 @@ from rolecall.routing.hybrid import UNMEASURED_WEIGHT
 from rolecall.telemetry.open import open_traces
 
 _DAY_S = 24 * 3600.0
+_FEWEST_EXAMPLES = 3
 
 
 def router_status(stack: str | None) -> dict[str, Any]:
@@ -31,12 +32,13 @@ def router_status(stack: str | None) -> dict[str, Any]:
         "strategy": routing.strategy,
         "max_error": routing.max_error,
         "version": current_name(),
-        "corrections": len(corrections()),
+        "corrections": None,
         "problem": None,
     }
     try:
+        found["corrections"] = len(corrections())
         artefact = current_artefact()
-    except ArtefactDamaged as error:
+    except (ArtefactDamaged, DataError) as error:
         return {**found, "problem": str(error)}
     roles = list(loaded.roles.values())
     model = loaded.models[ModelRole.ROUTER][0].id if ModelRole.ROUTER in loaded.models else None
@@ -98,7 +100,10 @@ def print_status(found: dict[str, Any]) -> None:
         shown.add_row("when not sure", f"{found['router_model']} {does} ({how})")
     for label, row in found["own_roles"].items():
         hits, total = row["found_when_left_out"], row["examples"]
-        shown.add_row(label, f"{hits} of its {total} examples are routed to it when left out")
+        says = f"{hits} of its {total} examples are routed to it when left out"
+        if total < _FEWEST_EXAMPLES:
+            says = f"it has {total} examples; add some, to tell how well it is routed to"
+        shown.add_row(label, says)
     shown.add_row("corrections", str(found["corrections"]))
     seen = found["drift"]
     if seen["index"] is None:

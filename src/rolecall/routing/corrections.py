@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from rolecall.errors import StateError, UsageError
+from rolecall.errors import DataError, StateError, UsageError
 from rolecall.home import folder, home
 from rolecall.routing.examples import Example, read_examples
 from rolecall.telemetry.traces import Traces
@@ -46,11 +46,13 @@ def correct(traces: Traces, trace_id: str, label: str, labels: Sequence[str]) ->
 
     Raises:
         UsageError: there is no such trace or label, or the trace keeps no text.
+        DataError: the corrections made so far cannot be read; nothing was changed.
         StateError: the correction cannot be saved.
     """
     wanted = label.strip().upper()
     if wanted not in labels:
         raise UsageError(f"there is no label {label!r}; labels: {', '.join(labels)}")
+    corrections()  # a file that cannot be read is told of before it is written to
     trace = traces.show(trace_id)
     turn = trace["turn"]
     if not turn["question"]:
@@ -76,7 +78,12 @@ def corrections() -> list[Example]:
     with suppress(OSError):  # what cannot be read is told below
         if not path.exists() or not path.read_bytes().strip():
             return []
-    return read_examples(path)
+    try:
+        return read_examples(path)
+    except DataError as error:
+        raise DataError(
+            f"{error}\nThese are your corrections: mend what is wrong in {path}, or delete it."
+        ) from error
 
 
 def _write(correction: Correction) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rolecall.config.schema import Role
+from rolecall.errors import DataError
 from rolecall.routing.corrections import corrections
 from rolecall.routing.encoder.artefact import Artefact
 from rolecall.routing.encoder.bands import threshold_for
@@ -139,7 +141,9 @@ def _passages(
 
 def _nearest(artefact: Artefact, sentence: np.ndarray[Any, Any]) -> list[Neighbour]:
     ids, vectors = artefact.nearest_vectors()
-    texts = {example.id: example for example in [*shipped("train"), *corrections()]}
+    texts = {example.id: example for example in shipped("train")}
+    with suppress(DataError):  # nearest examples do without corrections that cannot be read
+        texts |= {example.id: example for example in corrections()}
     found = []
     for index in np.argsort(-(vectors @ sentence)):
         example = texts.get(ids[index])

@@ -152,6 +152,11 @@ def compare(sets: Sets, old: Artefact, new: Fitted) -> Comparison:
         reasons.append(
             f"corrections that it was not trained on would be decided worse: {was:.2f} → {now:.2f}"
         )
+    elif now == was and after["accuracy"] < before["accuracy"]:
+        reasons.append(
+            f"it would decide the corrections no better, and held-out styles worse: "
+            f"{before['accuracy']:.3f} → {after['accuracy']:.3f}"
+        )
     return Comparison(before, after, len(sets.corrections.labels), was, now, reasons)
 
 
