@@ -22,7 +22,7 @@ def check_question(text: str, max_chars: int) -> str:
         BadInput: it is empty, longer than ``max_chars`` characters, or not UTF-8 text.
     """
     if not text.strip():
-        raise BadInput('the question is empty. Try: rolecall ask "What is the capital of Peru?"')
+        raise BadInput('the question is empty; write one, such as "What is the capital of Peru?"')
     if len(text) > max_chars:
         raise BadInput(
             f"the question has {len(text):,} characters; at most {max_chars:,} are taken. "

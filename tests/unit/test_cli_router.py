@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from rolecall.models.scripted import ScriptedReply, ScriptedRunner
 from rolecall.routing.examples import Example, shipped
@@ -48,7 +49,7 @@ def few_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     def some(split: str) -> list[Example]:
         return shipped(split)[::30]
 
-    monkeypatch.setattr("rolecall.routing.training.build.shipped", some)
+    monkeypatch.setattr("rolecall.routing.training.encoded.shipped", some)
 
 
 def test_eval_prints_the_documented_keys(run: Run, data: Path, runner: ScriptedRunner) -> None:
@@ -170,3 +171,57 @@ def test_corrections_that_cannot_be_read_are_left_alone(run: Run, rolecall_home:
     assert "garbage" in path.read_text()
     assert "corrections.jsonl:2" in run("router", "status", "--json").json["problem"]
     assert run("router", "explain", "hello").code == 0
+
+
+def test_a_label_that_is_no_role_is_named(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    rows = [{"prompt": "is this legal?", "label": "legal"}, {"prompt": "hi", "label": "handle"}]
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8-sig")
+    done = run("router", "eval", "--data", str(file), "--strategy", "encoder")
+    assert done.code != 0
+    assert "LEGAL (1)" in done.err
+    assert "CODING" in done.err
+
+
+def test_plots_that_cannot_be_written_are_refused_before_the_work(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    done = run("router", "eval", "--data", str(data), "--plot", str(tmp_path / "file"))
+    assert done.code == 2
+    assert "is a file" in done.err
+
+
+def test_few_prompts_are_not_called_a_measurement(run: Run, data: Path) -> None:
+    done = run("router", "eval", "--data", str(data), "--strategy", "encoder")
+    assert "too few prompts to tell (5)" in done.out
+
+
+def test_an_empty_message_is_not_explained(run: Run) -> None:
+    done = run("router", "explain", " ")
+    assert done.code == 2
+    assert "the question is empty" in done.err
+    assert "ask" not in done.err
+
+
+def test_agreeing_with_a_decision_is_no_correction(run: Run, runner: ScriptedRunner) -> None:
+    asked = run("ask", "hello", "--role", "coding", "--json")
+    done = run("router", "feedback", asked.json["trace_id"], "--should-be", "coding")
+    assert done.code == 2
+    assert "nothing to correct" in done.err
+
+
+def test_a_version_in_use_that_is_gone_is_told(run: Run, rolecall_home: Path) -> None:
+    (rolecall_home / "router").mkdir(parents=True)
+    (rolecall_home / "router" / "current").write_text("0007\n", encoding="utf-8")
+    done = run("router", "versions")
+    assert "0007, is gone" in done.out
+    assert "rolecall router rollback" in done.out
+
+
+def test_two_trainings_at_once_are_refused(run: Run, rolecall_home: Path) -> None:
+    (rolecall_home / "router").mkdir(parents=True)
+    with FileLock(rolecall_home / "router" / "train.lock"):
+        done = run("router", "train")
+    assert done.code == 2
+    assert "another process" in done.err

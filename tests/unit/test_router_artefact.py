@@ -274,7 +274,7 @@ async def test_the_router_model_decides_while_the_encoder_is_damaged(
     assert routed.decision.reason.endswith("; the router model chose CODING")
     assert len(routed.decision.reason.splitlines()) == 1
     assert routed.problem is not None
-    assert str(folder / name) in routed.problem
+    assert str(folder / name) in str(routed.problem)
     assert routed.encoder_confidence is None
 
 

@@ -313,7 +313,7 @@ def test_examples_are_read_and_further_keys_left_alone(
         ('"text"', "object"),
         ('{"prompt": "x"}', "label: Field required"),
         ('{"label": "CODING"}', "prompt: Field required"),
-        ('{"prompt": "x", "label": "coding"}', "label: String should match"),
+        ('{"prompt": "x", "label": "my role"}', "label: String should match"),
         ('{"prompt": "x", "label": ""}', "label: String should match"),
         ('{"prompt": 5, "label": "CODING"}', "prompt: Input should be a valid string"),
         ('{"prompt": "x", "label": "CODING", "context": "y"}', "context: "),

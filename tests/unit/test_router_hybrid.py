@@ -101,6 +101,7 @@ def artefact(encoder: Encoder) -> Any:
             consult=consult or {},
             measured={},
             data="",
+            encoder_sha256="",
             folder=SHIPPED,
         )
 

@@ -125,7 +125,8 @@ def feedback(
         print_json({**vars(saved), "corrections": total})
         return
     out.print(styled(f"{saved.was or '–'} → {saved.label}", "bold"), styled(saved.prompt, "dim"))
-    out.print(f"{total} corrections. Learn from them: rolecall router train --from-traces")
+    count = "1 correction" if total == 1 else f"{total} corrections"
+    out.print(f"{count} so far. To learn from them: rolecall router train --from-traces")
 
 
 @app.command()
@@ -188,12 +189,18 @@ def status(stack_: StackOption = None, as_json: JsonOption = False) -> None:
 def versions(as_json: JsonOption = False) -> None:
     """List the versions of the router."""
     from rolecall.cli.output import out, print_json, styled, table
+    from rolecall.routing.encoder.versions import current_name
     from rolecall.routing.encoder.versions import versions as all_versions
 
     found = [_version_row(version) for version in all_versions()]
     if as_json:
         print_json({"versions": found})
         return
+    if not any(row["current"] for row in found):
+        out.print(
+            styled(f"The version in use, {current_name()}, is gone.", "red"),
+            "Choose one: rolecall router rollback NAME",
+        )
     shown = table("", "version", "accuracy", "corrections", "folder")
     for row in found:
         accuracy = "–" if row["accuracy"] is None else f"{row['accuracy']:.3f}"

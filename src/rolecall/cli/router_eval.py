@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rolecall import bridge
 from rolecall.cli.output import out, printable, styled, table
+from rolecall.cli.router_plots import check_plots, write_plots
 from rolecall.config.load import load_stack
 from rolecall.config.schema import Stack
-from rolecall.errors import UsageError
+from rolecall.errors import DataError, UsageError
 from rolecall.models.client import LocalLLMClient
 from rolecall.progress import Progress
-from rolecall.routing.encoder.strategy import EncoderStrategy
+from rolecall.routing.encoder.bands import threshold_for
 from rolecall.routing.encoder.versions import current_artefact
-from rolecall.routing.evaluation import Outcome, by, measure, outcomes
+from rolecall.routing.evaluation import FEW, Outcome, by, measure, outcomes
 from rolecall.routing.examples import Example, read_examples, shipped
 from rolecall.routing.explanation import Explanation
 from rolecall.routing.strategies import make_strategy
-from rolecall.routing.training.build import Sets
+from rolecall.routing.training.encoded import Sets
 from rolecall.routing.training.sources import LeftOut, leave_one_source_out
 
 _CUT = 110
@@ -38,15 +40,18 @@ def run_evaluation(
     """The figures, and the wrong decisions, the surest first.
 
     Raises:
-        UsageError: there is no such strategy.
+        UsageError: there is no such strategy, or the plots cannot be written there.
         DataError: the file of labelled prompts is wrong.
         ArtefactDamaged: the encoder cannot be used: nothing else is measured in its place.
     """
     if strategy is not None and strategy not in _STRATEGIES:
         raise UsageError(f"there is no strategy {strategy!r}; {', '.join(_STRATEGIES)}")
     overrides = {"routing.strategy": strategy} if strategy else None
+    if plot is not None:
+        check_plots(plot)
     loaded = load_stack(stack, overrides)
     examples = shipped("test") if data is None else read_examples(data)
+    _check_labels(examples, data, loaded)
     if limit is not None and limit < len(examples):
         examples = random.Random(0).sample(examples, limit)  # noqa: S311 - not for secrets
     chosen = loaded.settings.routing.strategy
@@ -58,13 +63,11 @@ def run_evaluation(
         for name in sorted({outcome.strategy for outcome in found})
     }
     if chosen in {"hybrid", "encoder"}:
-        figures["guarantee"] = _guarantee(loaded, figures)
+        figures["guarantee"] = _guarantee(loaded.settings.routing.max_error, figures)
     if any(example.source for example in examples):
         figures["sources"] = by(found, lambda outcome: outcome.example.source or "–")
         figures["kinds"] = by(found, lambda outcome: outcome.example.kind)
     if plot is not None:
-        from rolecall.cli.router_plots import write_plots
-
         figures["plots"] = [str(path) for path in write_plots(found, figures, plot)]
     wrong = sorted((o for o in found if not o.correct), key=lambda o: -o.confidence)
     return figures, [_wrong(outcome) for outcome in wrong]
@@ -75,9 +78,8 @@ async def _outcomes(stack: Stack, examples: Sequence[Example], progress: Progres
     try:
         strategy = make_strategy(client)
         if stack.settings.routing.strategy in {"hybrid", "encoder"}:
-            warm = EncoderStrategy([], 0.5)
-            await warm.verdict("warm up")  # the first decision also loads; raises when damaged
-        await strategy.decide("hello")
+            current_artefact()  # raises when damaged
+        await strategy.decide("hello")  # the first decision also loads
         total = len(examples)
         with progress.step("Routing", total=total, unit="prompts") as advance:
 
@@ -91,13 +93,22 @@ async def _outcomes(stack: Stack, examples: Sequence[Example], progress: Progres
         await client.aclose()
 
 
-def _guarantee(stack: Stack, figures: dict[str, Any]) -> dict[str, Any]:
-    max_error = stack.settings.routing.max_error
-    encoder = EncoderStrategy(list(stack.roles.values()), max_error)
+def _check_labels(examples: Sequence[Example], data: Path | None, stack: Stack) -> None:
+    labels = [role.label for role in stack.roles.values()]
+    unknown = Counter(example.label for example in examples if example.label not in labels)
+    if data is not None and unknown:
+        listed = ", ".join(f"{label} ({n})" for label, n in sorted(unknown.items()))
+        raise DataError(
+            f"{data}: stack {stack.name} has no role for these labels: {listed}. "
+            f"Its labels: {', '.join(labels)}"
+        )
+
+
+def _guarantee(max_error: float, figures: dict[str, Any]) -> dict[str, Any]:
     error = figures["answered_error"]
     return {
         "max_error": max_error,
-        "sure_from": encoder.threshold,
+        "sure_from": threshold_for(current_artefact().bands, max_error),
         "answered": 1.0 - figures["abstained"],
         "error": error,
         "held": error is None or error <= max_error,
@@ -127,17 +138,25 @@ def print_figures(figures: dict[str, Any], wrong: list[dict[str, Any]]) -> None:
     ece_low, ece_high = figures["ece_interval"]
     shown.add_row("macro-F1", f"{figures['macro_f1']:.3f}")
     shown.add_row(
-        "calibration error", f"{figures['ece']:.3f} ({ece_low:.3f} to {ece_high:.3f}), 10 bins"
+        "calibration error",
+        f"{figures['ece']:.3f} ({ece_low:.3f} to {ece_high:.3f}): how far stated confidences are "
+        "from the truth"
+        if figures["n"] >= FEW
+        else f"too few prompts to tell ({figures['n']})",
     )
     auroc = figures["auroc"]
-    shown.add_row("confidence AUROC", "–" if auroc is None else f"{auroc:.3f}")
+    shown.add_row(
+        "confidence AUROC",
+        "–" if auroc is None else f"{auroc:.3f}: a right decision is surer than a wrong one",
+    )
     covered = ", ".join(f"{c['accuracy']:.3f} at {c['coverage']:.0%}" for c in figures["coverage"])
     shown.add_row("accuracy at coverage", covered)
-    shown.add_row("same labels, shuffled", f"{figures['control_accuracy']:.3f}")
+    shown.add_row("labels dealt by chance", f"accuracy {figures['control_accuracy']:.3f}")
     shown.add_row(
         "mistakes",
         f"{figures['harmful_error']:.3f} hard ones for the small model, "
-        f"{figures['cheap_error']:.3f} simple ones for a large one, cost {figures['cost']:.3f}",
+        f"{figures['cheap_error']:.3f} simple ones for a large one; mean cost "
+        f"{figures['cost']:.3f} (3, 1, others 2)",
     )
     latency, words = figures["latency_ms"], figures["words"]
     shown.add_row(
@@ -155,7 +174,10 @@ def print_figures(figures: dict[str, Any], wrong: list[dict[str, Any]]) -> None:
         if title in figures:
             groups = table(title[:-1], "n", "accuracy", "ECE")
             for name, row in figures[title].items():
-                groups.add_row(name, str(row["n"]), f"{row['accuracy']:.3f}", f"{row['ece']:.3f}")
+                low, high = row["accuracy_interval"]
+                accuracy = f"{row['accuracy']:.3f} ({low:.3f} to {high:.3f})"
+                error = f"{row['ece']:.3f}" if row["n"] >= FEW else "–"
+                groups.add_row(name, str(row["n"]), accuracy, error)
             out.print(groups)
     for path in figures.get("plots", []):
         out.print(path)
@@ -166,7 +188,8 @@ def print_figures(figures: dict[str, Any], wrong: list[dict[str, Any]]) -> None:
 
 def sources_left_out(progress: Progress) -> list[LeftOut]:
     """Every shipped style, measured by a head that was not trained on it."""
-    sets = Sets(current_artefact().encoder, progress)
+    artefact = current_artefact()
+    sets = Sets(artefact.encoder, progress, name=artefact.encoder_sha256)
     with progress.step("Training a head without each style"):
         return leave_one_source_out(sets)
 
@@ -218,7 +241,7 @@ def print_explanation(found: Explanation) -> None:
     if found.passages:
         passages = table("without", "the probability changes by")
         for passage in found.passages:
-            passages.add_row(printable(_one_line(passage.text)), f"{-passage.shift:+.3f}")
+            passages.add_row(printable(_one_line(passage.text)), f"{passage.change:+.3f}")
         out.print(passages)
     nearest = table("nearest", "label", "example")
     for neighbour in found.nearest:

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rolecall.database import file_error
-from rolecall.errors import ConfigError
+from rolecall.errors import ConfigError, UsageError
 from rolecall.routing.evaluation import Outcome
 
 _SIZE = (5.0, 4.2)
 _BINS = 10
 
 
+def check_plots(folder: Path) -> None:
+    """Whether plots can be written there, asked before the work is done.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+        UsageError: there is a file of that name.
+    """
+    if find_spec("matplotlib") is None:
+        raise ConfigError('matplotlib is not installed: pip install "rolecall[plots]"')
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; plots go into a folder")
+
+
 def write_plots(found: Sequence[Outcome], figures: dict[str, Any], folder: Path) -> list[Path]:
     """Write ``reliability.png``, ``risk_coverage.png`` and ``confusion.png``.
 
     Raises:
-        ConfigError: matplotlib is not installed.
         StateError: the folder cannot be written to.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError('matplotlib is not installed: pip install "rolecall[plots]"') from error
+    from matplotlib.figure import Figure
+
     correct = np.asarray([outcome.correct for outcome in found])
     confidences = np.asarray([outcome.confidence for outcome in found])
     drawings: dict[str, Callable[[Any], None]] = {

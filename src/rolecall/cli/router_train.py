@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from rolecall import bridge
 from rolecall.cli.output import out, styled, table
 from rolecall.config.load import load_stack
 from rolecall.config.schema import ModelRole
 from rolecall.errors import ConfigError, UsageError
+from rolecall.home import folder
 from rolecall.models.client import LocalLLMClient
 from rolecall.progress import Progress
 from rolecall.routing.corrections import corrections
@@ -24,7 +27,6 @@ from rolecall.routing.llm import LlmStrategy
 from rolecall.routing.training.build import (
     Comparison,
     Fitted,
-    Sets,
     compare,
     figures,
     fit,
@@ -32,6 +34,7 @@ from rolecall.routing.training.build import (
     write,
 )
 from rolecall.routing.training.consult import Consultation, consult
+from rolecall.routing.training.encoded import Sets
 
 _SAME = 0.002
 
@@ -81,11 +84,10 @@ class TrainingResult:
             ("confidence AUROC", "auroc"),
             ("cost of mistakes", "cost"),
         ):
-            was = f"{before[key]:.3f}" if before else "–"
-            shown.add_row(title, was, f"{self.measured[key]:.3f}")
+            shown.add_row(title, _figure(before, key), _figure(self.measured, key))
         if self.compared and self.compared.corrections:
             shown.add_row(
-                f"{self.compared.corrections} corrections (left out in turn)",
+                f"your corrections ({self.compared.corrections}), each left out in turn",
                 f"{self.compared.corrected_before:.2f}",
                 f"{self.compared.corrected_after:.2f}",
             )
@@ -127,9 +129,30 @@ class TrainingRun:
         """Train, compare, and put in use what is not worse.
 
         Raises:
-            UsageError: the options do not go together, or there is nothing to learn from.
+            UsageError: the options do not go together, there is nothing to learn from, or another
+                training runs.
             ConfigError: PyTorch is needed and not installed.
         """
+        try:
+            with FileLock(folder("router") / "train.lock", timeout=0):
+                return self._train(
+                    from_traces, fine_tune, weights, measure_model, force=force, output=output
+                )
+        except Timeout as error:
+            raise UsageError(
+                "the router is being trained by another process; wait for it"
+            ) from error
+
+    def _train(
+        self,
+        from_traces: bool,
+        fine_tune: bool,
+        weights: Path | None,
+        measure_model: bool,
+        *,
+        force: bool,
+        output: Path | None,
+    ) -> TrainingResult:
         corrected = corrections() if from_traces else []
         if from_traces and not corrected:
             raise UsageError(
@@ -139,9 +162,9 @@ class TrainingRun:
         if fine_tune:
             if output is None:
                 raise UsageError("--encoder writes a whole router: say where with --output DIR")
-            return self._with_encoder(weights, output)
+            return self._with_encoder(weights, output, measure_model)
         old = current_artefact()
-        sets = Sets(old.encoder, self._progress, corrected)
+        sets = Sets(old.encoder, self._progress, corrected, old.encoder_sha256)
         with self._progress.step("Fitting head, calibration and bands"):
             new = fit(sets, old)
             compared = compare(sets, old, new)
@@ -203,7 +226,9 @@ class TrainingRun:
 
         return bridge.run(ask())
 
-    def _with_encoder(self, weights: Path | None, output: Path) -> TrainingResult:
+    def _with_encoder(
+        self, weights: Path | None, output: Path, measure_model: bool
+    ) -> TrainingResult:
         try:
             from rolecall.routing.training.encoder import Recipe, export, fine_tune
         except ImportError as error:
@@ -234,6 +259,7 @@ class TrainingRun:
             with self._progress.step("Fitting head, calibration and bands"):
                 new = fit(sets)
             measured = figures(new.head, new.bands, sets.test)
+            consulted = self._consult(sets, new) if measure_model else None
             written = write(
                 output,
                 output.name,
@@ -241,13 +267,18 @@ class TrainingRun:
                 new,
                 measured,
                 encoder_folder=made,
-                consult={},
+                consult={} if consulted is None else {consulted.model: consulted.weight},
                 recipe=recipe.line,
                 own_encoder=True,
             )
         return TrainingResult(
-            written.version, output, None, measured, used=False, same=False, consulted=None
+            written.version, output, None, measured, used=False, same=False, consulted=consulted
         )
+
+
+def _figure(figures: dict[str, Any] | None, key: str) -> str:
+    value = figures[key] if figures else None
+    return "–" if value is None else f"{value:.3f}"
 
 
 class _Thousandths:

@@ -45,14 +45,15 @@ def correct(traces: Traces, trace_id: str, label: str, labels: Sequence[str]) ->
     """Record that a trace's message belongs to ``label``; a second correction replaces the first.
 
     Raises:
-        UsageError: there is no such trace or label, or the trace keeps no text.
+        UsageError: there is no such trace or label, the trace keeps no text, or it was decided
+            like this already.
         DataError: the corrections made so far cannot be read; nothing was changed.
         StateError: the correction cannot be saved.
     """
     wanted = label.strip().upper()
     if wanted not in labels:
         raise UsageError(f"there is no label {label!r}; labels: {', '.join(labels)}")
-    corrections()  # a file that cannot be read is told of before it is written to
+    made = corrections()  # a file that cannot be read is told of before it is written to
     trace = traces.show(trace_id)
     turn = trace["turn"]
     if not turn["question"]:
@@ -62,6 +63,8 @@ def correct(traces: Traces, trace_id: str, label: str, labels: Sequence[str]) ->
         )
     decisions = trace["decisions"]
     was = (decisions[0]["target_model"] or "HANDLE") if decisions else ""
+    if was == wanted and all(row.id != turn["trace_id"] for row in made):
+        raise UsageError(f"trace {turn['trace_id']} was decided as {wanted}: nothing to correct")
     earlier = traces.questions_before(turn["trace_id"], _CONTEXT_TURNS)
     correction = Correction(turn["question"], earlier, wanted, was, turn["trace_id"])
     _write(correction)

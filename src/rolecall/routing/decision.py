@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rolecall.config.schema import ModelRole, Role
+from rolecall.errors import RolecallError
 from rolecall.models.calls import OnCall
 
 
@@ -70,9 +71,9 @@ class Routed:
     probabilities: dict[str, float] = field(default_factory=dict)
     abstained: bool = False
     encoder_confidence: float | None = None
-    problem: str | None = None
+    problem: RolecallError | None = None
 
-    def because(self, reason: str, problem: str | None = None) -> Routed:
+    def because(self, reason: str, problem: RolecallError | None = None) -> Routed:
         """The same decision with another reason."""
         decision = self.decision.model_copy(update={"reason": reason})
         return replace(self, decision=decision, problem=problem or self.problem)

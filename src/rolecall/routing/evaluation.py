@@ -18,6 +18,8 @@ _BINS = 10
 _COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _SHUFFLES = 200
 _RESAMPLES = 500
+FEW = 30
+"""Below so many examples a calibration error says more about chance than about the router."""
 # What a wrong decision costs: a hard question answered by the small model is the harmful one.
 COSTS = {("HANDLE", "REASONING"): 1.0, ("REASONING", "HANDLE"): 3.0}
 _OTHER_COST = 2.0
@@ -44,30 +46,24 @@ class Outcome:
         return self.label == self.example.label
 
 
-async def outcomes(
-    strategy: Strategy, examples: Iterable[Example], threshold: float = 0.0
-) -> list[Outcome]:
-    """Route every example.
-
-    Args:
-        threshold: below this confidence the encoder abstains.
-    """
+async def outcomes(strategy: Strategy, examples: Iterable[Example]) -> list[Outcome]:
+    """Route every example."""
     found: list[Outcome] = []
     for example in examples:
         started = time.perf_counter()
         routed = await strategy.decide(example.prompt, example.context)
         latency_ms = (time.perf_counter() - started) * 1000.0
-        found.append(_outcome(example, routed, latency_ms, threshold))
+        found.append(_outcome(example, routed, latency_ms))
     return found
 
 
-def _outcome(example: Example, routed: Routed, latency_ms: float, threshold: float) -> Outcome:
+def _outcome(example: Example, routed: Routed, latency_ms: float) -> Outcome:
     decision = routed.decision
     return Outcome(
         example,
         decision.label,
         decision.confidence,
-        routed.abstained or decision.confidence < threshold,
+        routed.abstained,
         routed.strategy,
         latency_ms,
     )
@@ -79,9 +75,9 @@ def measure(found: Sequence[Outcome]) -> dict[str, Any]:
     Returns:
         ``n, accuracy, macro_f1, per_class, confusion, ece, ece_interval, auroc, coverage,
         abstained, answered_error, harmful_error, cheap_error, cost, latency_ms,
-        control_accuracy``. Intervals are 95 % bootstrap; ``control_accuracy`` is what the same
-        labels, dealt out at random, would score: a router that is no better than its control
-        only spends as much.
+        control_accuracy``. Intervals are 95 %: Wilson's for accuracies (Wilson 1927), bootstrap
+        for calibration errors. ``control_accuracy`` is what the same labels, dealt out at random,
+        would score: a router that is no better than its control only spends as much.
     """
     from sklearn.metrics import classification_report, roc_auc_score
 
@@ -99,7 +95,7 @@ def measure(found: Sequence[Outcome]) -> dict[str, Any]:
     return {
         "n": len(found),
         "accuracy": float(correct.mean()),
-        "accuracy_interval": _interval(correct, confidences, lambda right, _: float(right.mean())),
+        "accuracy_interval": wilson(correct),
         "macro_f1": float(np.mean([report[label]["f1-score"] for label in set(truth)])),
         "per_class": {
             label: {
@@ -133,7 +129,7 @@ def measure(found: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def by(found: Sequence[Outcome], key: Callable[[Outcome], str]) -> dict[str, dict[str, Any]]:
-    """Accuracy, calibration error and size of each group."""
+    """Accuracy with its interval, calibration error and size of each group."""
     groups: dict[str, list[Outcome]] = {}
     for outcome in found:
         groups.setdefault(key(outcome), []).append(outcome)
@@ -141,6 +137,7 @@ def by(found: Sequence[Outcome], key: Callable[[Outcome], str]) -> dict[str, dic
         name: {
             "n": len(group),
             "accuracy": float(np.mean([outcome.correct for outcome in group])),
+            "accuracy_interval": wilson(np.asarray([outcome.correct for outcome in group])),
             "ece": ece(
                 np.asarray([outcome.correct for outcome in group]),
                 np.asarray([outcome.confidence for outcome in group]),
@@ -148,6 +145,14 @@ def by(found: Sequence[Outcome], key: Callable[[Outcome], str]) -> dict[str, dic
         }
         for name, group in sorted(groups.items())
     }
+
+
+def wilson(correct: NDArray[np.bool_]) -> list[float]:
+    """The 95 % interval of a share, honest for few examples too (Wilson 1927)."""
+    from scipy.stats import binomtest
+
+    found = binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson")
+    return [float(found.low), float(found.high)]
 
 
 def ece(correct: NDArray[np.bool_], confidences: NDArray[np.float64]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from rolecall.errors import DataError
 
@@ -34,7 +34,11 @@ class Example(BaseModel):
 
     prompt: str
     context: tuple[str, ...] = ()
-    label: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+    label: Annotated[
+        str,
+        BeforeValidator(lambda v: v.strip().upper() if isinstance(v, str) else v),
+        Field(pattern=r"^[A-Z][A-Z0-9_]*$"),
+    ]
     id: str = ""
     source: str = ""
     kind: str = "plain"
@@ -49,7 +53,7 @@ def read_examples(path: Path) -> list[Example]:
         DataError: naming the file and the lines that are wrong, and what was expected.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

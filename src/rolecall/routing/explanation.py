@@ -28,10 +28,10 @@ _PASSAGE_ENDS = re.compile(r"(?<=[.!?;:\n])\s+|\n+|,\s+")
 
 @dataclass(frozen=True)
 class Passage:
-    """A part of the message, and how much the probability falls when it is left out."""
+    """A part of the message, and by how much the probability changes when it is left out."""
 
     text: str
-    shift: float
+    change: float
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,12 @@ def _passages(
     for start, end in spans[:_MOST_PASSAGES]:
         without = prompt[:start] + prompt[end:]
         left = classifier.classify(without, context).probabilities.get(label, 0.0)
-        found.append(Passage(prompt[start:end].strip(), round(confidence - left, 4)))
+        found.append(Passage(prompt[start:end].strip(), round(left - confidence, 4)))
     if context:
         left = classifier.classify(prompt).probabilities.get(label, 0.0)
-        found.append(Passage("(the earlier messages)", round(confidence - left, 4)))
-    ranked = sorted(found, key=lambda passage: -abs(passage.shift))
-    return [passage for passage in ranked if abs(passage.shift) >= _LEAST_SHIFT]
+        found.append(Passage("(the earlier messages)", round(left - confidence, 4)))
+    ranked = sorted(found, key=lambda passage: -abs(passage.change))
+    return [passage for passage in ranked if abs(passage.change) >= _LEAST_SHIFT]
 
 
 def _nearest(artefact: Artefact, sentence: np.ndarray[Any, Any]) -> list[Neighbour]:

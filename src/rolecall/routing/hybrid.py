@@ -12,6 +12,7 @@ from rolecall.errors import (
     DownloadFailed,
     ModelCallFailed,
     NoModelReachable,
+    RolecallError,
     RunnerFailed,
 )
 from rolecall.models.calls import OnCall
@@ -55,10 +56,10 @@ class HybridStrategy:
             verdict = await self._encoder.verdict(question, context)
             routed = self._encoder.routed(verdict)
         except (ArtefactDamaged, DataError) as error:
-            return await self._without_encoder(str(error), question, context, on_call)
+            return await self._without_encoder(error, question, context, on_call)
         if not routed.abstained:
             return routed
-        weight = self._weight()
+        weight = self._weight(verdict)
         if weight == 0.0:
             return routed.because(
                 f"{verdict.reason}; less than the {self._encoder.threshold:.2f} it is sure from, "
@@ -95,16 +96,22 @@ class HybridStrategy:
         )
 
     async def _without_encoder(
-        self, problem: str, question: str, context: Sequence[str], on_call: OnCall | None
+        self,
+        problem: RolecallError,
+        question: str,
+        context: Sequence[str],
+        on_call: OnCall | None,
     ) -> Routed:
         routed = await self._llm.decide(question, context, on_call=on_call)
-        why = problem.splitlines()[0]
+        why = str(problem).splitlines()[0]
         reason = f"the encoder cannot be used ({why}); {routed.decision.reason}"
         return routed.because(reason, problem)
 
-    def _weight(self) -> float:
+    def _weight(self, verdict: Verdict) -> float:
         if self._ask == "never":
             return 0.0
+        if verdict.unread:  # models were measured on what the encoder reads
+            return UNMEASURED_WEIGHT
         measured = self._encoder.artefact.consult.get(self._model, UNMEASURED_WEIGHT)
         return measured or UNMEASURED_WEIGHT if self._ask == "always" else measured
 

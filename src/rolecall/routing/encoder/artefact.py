@@ -63,6 +63,7 @@ class Artefact:
         consult: by router model id, the weight of its log-odds (0: it is not asked).
         measured: figures on the held-out styles, as the model card shows them.
         data: sha256 of what it was trained on.
+        encoder_sha256: of the encoder's file.
     """
 
     version: str
@@ -75,6 +76,7 @@ class Artefact:
     consult: dict[str, float]
     measured: dict[str, Any]
     data: str
+    encoder_sha256: str
     folder: Path
 
     def nearest_vectors(self) -> tuple[list[str], NDArray[np.float32]]:
@@ -125,6 +127,7 @@ def load_artefact(folder: Path, encoder_folder: Path = SHIPPED) -> Artefact:
             consult={str(model): float(weight) for model, weight in found["consult"].items()},
             measured=dict(found["measured"]),
             data=str(found["data"]),
+            encoder_sha256=str(found["sha256"][ENCODER]),
             folder=folder,
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -13,9 +13,11 @@ from rolecall.routing.encoder.artefact import SIZES, Artefact
 from rolecall.routing.encoder.head import rows_of
 from rolecall.routing.encoder.model import Encoded
 from rolecall.routing.encoder.own_roles import OwnRoles
+from rolecall.routing.encoder.surface import unread_share
 
 _HANDLE = "HANDLE"
 _SHOWN_PULLS = 2
+_MOST_DOUBT = 0.9  # in a message of which it can read nothing
 _LEAST_PULL = 0.15  # of the log-odds: less is not named as a driver
 
 
@@ -27,11 +29,13 @@ class Verdict:
         probabilities: by label, summing to 1, the likeliest first.
         pulls: what pulls towards the first label and away from the second, in log-odds.
         encoded: what it rests on.
+        unread: the share of letters in scripts that the encoder does not read.
     """
 
     probabilities: dict[str, float]
     pulls: dict[str, float]
     encoded: Encoded
+    unread: float = 0.0
 
     @property
     def label(self) -> str:
@@ -49,6 +53,11 @@ class Verdict:
         first, *rest = self.probabilities.items()
         against = f", {rest[0][0]} {rest[0][1]:.2f}" if rest else ""
         positive = sorted(self.pulls.items(), key=lambda pull: -pull[1])
+        if self.unread:
+            return (
+                f"encoder: {first[0]} {first[1]:.2f}{against}; a guess: {self.unread:.0%} of the "
+                "letters are of a script that it does not read"
+            )
         total = sum(max(value, 0.0) for value in self.pulls.values()) or 1.0
         drivers = [n for n, value in positive[:_SHOWN_PULLS] if value >= _LEAST_PULL * total]
         return f"encoder: {first[0]} {first[1]:.2f}{against}; driven by {_listed(drivers)}"
@@ -87,8 +96,12 @@ class Classifier:
         total_own = sum(own.values())
         for label, value in own.items():
             found[label] = found.get(label, 0.0) + (1.0 - left) * value / total_own
+        unread = unread_share(prompt)
+        if unread:  # the less it could read, the less its opinion counts
+            doubt = _MOST_DOUBT * unread
+            found = {k: (1 - doubt) * v + doubt / len(found) for k, v in found.items()}
         ranked = dict(sorted(found.items(), key=lambda item: -item[1]))
-        return Verdict(ranked, self._pulls(row[0], built_in, ranked, own), encoded)
+        return Verdict(ranked, self._pulls(row[0], built_in, ranked, own), encoded, unread)
 
     def _pulls(
         self,

@@ -34,6 +34,8 @@ NAMES = (
 """What each feature measures, in the order of :func:`surface`."""
 
 _MOST_CHARS = 20_000
+_LATIN_ENDS = "\u024f"
+_READS_FROM = 0.3
 _CODE = re.compile(r"[{}\[\]<>;=_\\|`$@#*/&^~]|\w\(|\)\s*[:{]|->|=>|::|\w\.\w+\(")
 _SENTENCE = re.compile(r"[.!?](?=\s|$)")
 _INDENTED = re.compile(r"^(?:\t| {2,})\S", re.MULTILINE)
@@ -67,6 +69,17 @@ def surface(prompt: str, context: Sequence[str] = ()) -> NDArray[np.float32]:
         _density(_CODE, before),
     )
     return np.asarray(values, dtype=np.float32)
+
+
+def unread_share(prompt: str) -> float:
+    """The share of a message's letters that are not Latin; 0 below a third, when it is a quote.
+
+    The encoder's vocabulary has single letters of other scripts at most.
+    """
+    letters = [c for c in prompt[:_MOST_CHARS] if c.isalpha()]
+    foreign = sum(c > _LATIN_ENDS for c in letters)
+    share = foreign / len(letters) if letters else 0.0
+    return share if share >= _READS_FROM else 0.0
 
 
 def _density(pattern: re.Pattern[str], text: str) -> float:

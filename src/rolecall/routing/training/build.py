@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rolecall.database import file_error
-from rolecall.progress import Progress
 from rolecall.routing.encoder.artefact import (
     ENCODER,
     EXAMPLES,
     FORMAT,
     ROUTER,
-    SIZES,
     TOKENIZER,
     Artefact,
     RoleFit,
@@ -30,12 +26,11 @@ from rolecall.routing.encoder.artefact import (
     sha256,
 )
 from rolecall.routing.encoder.bands import Band, threshold_for
-from rolecall.routing.encoder.head import Head, rows_of
-from rolecall.routing.encoder.model import Encoded, Encoder
+from rolecall.routing.encoder.head import Head
 from rolecall.routing.encoder.surface import NAMES
 from rolecall.routing.evaluation import Outcome, by, measure
-from rolecall.routing.examples import LABELS, Example, shipped
 from rolecall.routing.training.card import CARD, card
+from rolecall.routing.training.encoded import Prepared, Sets, digest
 from rolecall.routing.training.head import calibrate, certify, fit_head, fit_roles
 
 Array = NDArray[np.float32]
@@ -44,20 +39,6 @@ _CORRECTION_WEIGHT = 10.0
 _FOLDS = 5
 _TOLERANCE = 0.005
 _CERTIFIED_FOR = 0.05
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Examples with what the encoder says of them: inputs ``(n, d)``, labels ``(n,)``."""
-
-    examples: list[Example]
-    rows: Array
-    labels: NDArray[np.int64]
-
-    @property
-    def sentences(self) -> Array:
-        """Sentence vectors, shape ``(n, 384)``."""
-        return self.rows[:, SIZES[0] : sum(SIZES)]
 
 
 @dataclass(frozen=True)
@@ -91,34 +72,6 @@ class Fitted:
     roles_measured: dict[str, float]
 
 
-class Sets:
-    """The three splits, encoded; and corrections."""
-
-    def __init__(
-        self, encoder: Encoder, progress: Progress, corrections: Sequence[Example] = ()
-    ) -> None:
-        self.train = prepare(encoder, shipped("train"), progress, "training examples")
-        self.calibration = prepare(
-            encoder, shipped("calibration"), progress, "calibration examples"
-        )
-        self.test = prepare(encoder, shipped("test"), progress, "held-out examples")
-        usable = [example for example in corrections if example.label in LABELS]
-        self.corrections = prepare(encoder, usable, progress, "corrections") if usable else None
-
-
-def prepare(
-    encoder: Encoder, examples: Sequence[Example], progress: Progress, what: str
-) -> Prepared:
-    """Encode examples, with a progress bar."""
-    encoded: list[Encoded] = []
-    with progress.step(f"Encoding {what}", total=len(examples), unit="prompts") as advance:
-        for example in examples:
-            encoded.append(encoder.encode(example.prompt, example.context))
-            advance(1)
-    labels = np.asarray([LABELS.index(example.label) for example in examples], np.int64)
-    return Prepared(list(examples), rows_of(encoded), labels)
-
-
 def fit(sets: Sets, old: Artefact | None = None) -> Fitted:
     """Train on the training split and the corrections, calibrate on the calibration split.
 
@@ -127,7 +80,7 @@ def fit(sets: Sets, old: Artefact | None = None) -> Fitted:
         old: a version with the same encoder; what depends on the encoder alone is taken from it.
     """
     head = calibrate(_head(sets, sets.corrections), sets.calibration.rows, sets.calibration.labels)
-    bands, deciles = certify(head, sets.calibration.rows, sets.calibration.labels)
+    bands, deciles = certify(head, sets.calibration)
     if old is not None:
         return Fitted(head, bands, deciles, old.role_fit, old.roles_measured)
     role_fit, roles_measured = fit_roles(sets.train.examples, sets.train.sentences)
@@ -218,7 +171,9 @@ def write(
         vectors = np.round(np.concatenate(sentences) * 127).astype(np.int8)
         ids = np.asarray([example.id for example in examples])
         np.savez(fresh / EXAMPLES, ids=ids, vectors=vectors)
-        (fresh / CARD).write_text(card(version, sets, new, measured, recipe), encoding="utf-8")
+        (fresh / CARD).write_text(
+            card(version, sets, new, measured, recipe, consult), encoding="utf-8"
+        )
         body = {
             "format": FORMAT,
             "version": version,
@@ -244,14 +199,6 @@ def write(
         shutil.rmtree(fresh, ignore_errors=True)
         raise file_error("write", target, error) from error
     return load_artefact(target, encoder_folder)
-
-
-def digest(examples: Iterable[Example]) -> str:
-    """The checksum of what was trained on."""
-    hashed = hashlib.sha256()
-    for example in examples:
-        hashed.update(json.dumps([example.prompt, example.context, example.label]).encode())
-    return hashed.hexdigest()
 
 
 def largest_difference(old: Artefact, new: Fitted, sets: Sets) -> float:
@@ -286,8 +233,8 @@ def _cross_validated(sets: Sets) -> float:
     right = 0
     for fold in np.unique(folds):
         inside, outside = folds != fold, folds == fold
-        kept = _part(corrections, inside) if inside.any() else None
-        right += round(_accuracy(_head(sets, kept), _part(corrections, outside)) * outside.sum())
+        kept = corrections.part(inside) if inside.any() else None
+        right += round(_accuracy(_head(sets, kept), corrections.part(outside)) * outside.sum())
     return right / n
 
 
@@ -295,8 +242,3 @@ def _row(band: Band) -> list[float]:
     """Rounded so that nothing below the certified threshold passes it."""
     up = math.ceil(band.threshold * 1e6) / 1e6
     return [up, *(round(value, 6) for value in (band.coverage, band.error, band.bound))]
-
-
-def _part(prepared: Prepared, mask: NDArray[np.bool_]) -> Prepared:
-    kept = [example for example, keep in zip(prepared.examples, mask, strict=True) if keep]
-    return Prepared(kept, prepared.rows[mask], prepared.labels[mask])

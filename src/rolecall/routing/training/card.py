@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Any
 from rolecall.routing.encoder.bands import DELTA, threshold_for
 
 if TYPE_CHECKING:
-    from rolecall.routing.training.build import Fitted, Sets
+    from rolecall.routing.training.build import Fitted
+    from rolecall.routing.training.encoded import Sets
 
 CARD = "CARD.md"
 
 _MAX_ERRORS = (0.02, 0.05, 0.1)
 
 
-def card(version: str, sets: Sets, new: Fitted, measured: dict[str, Any], recipe: str) -> str:
+def card(
+    version: str,
+    sets: Sets,
+    new: Fitted,
+    measured: dict[str, Any],
+    recipe: str,
+    consult: dict[str, float],
+) -> str:
     """The card as Markdown."""
     splits = {
         "train": sets.train.examples,
@@ -30,6 +38,7 @@ def card(version: str, sets: Sets, new: Fitted, measured: dict[str, Any], recipe
     corrections = len(sets.corrections.examples) if sets.corrections else 0
     low, high = measured["ece_interval"]
     at_80 = next(c["accuracy"] for c in measured["coverage"] if c["coverage"] == 0.8)
+    auroc = "–" if measured["auroc"] is None else f"{measured['auroc']:.3f}"
     sources = "\n".join(
         f"| {name} | {row['n']} | {row['accuracy']:.3f} | {row['ece']:.3f} |"
         for name, row in [*measured["sources"].items(), *measured["kinds"].items()]
@@ -58,7 +67,7 @@ Corrections mixed in: {corrections}. See the datasheet beside the data.
 
 Accuracy **{measured["accuracy"]:.3f}**, macro-F1 {measured["macro_f1"]:.3f}, calibration error
 (ECE, 10 bins) **{measured["ece"]:.3f}** (95 % interval {low:.3f} to {high:.3f}), AUROC of the
-confidence {measured["auroc"]:.3f}, accuracy on the surest 80 %: **{at_80:.3f}**. The same labels
+confidence {auroc}, accuracy on the surest 80 %: **{at_80:.3f}**. The same labels
 dealt out at random: {measured["control_accuracy"]:.3f}.
 
 Hard messages that the small model would get (the harmful mistake):
@@ -73,18 +82,28 @@ Hard messages that the small model would get (the harmful mistake):
 
 With probability {1 - DELTA:.0%} over the draw of the calibration examples, no more than
 `max_error` of the messages that the encoder decides alone are decided wrongly, for messages
-drawn like the calibration ones. Nothing is promised for other messages, nor for those that it
-abstains on.
+drawn like the calibration ones; on no calibration style by itself were more of them wrong.
+Nothing is promised for other messages, nor for those that it abstains on.
 
 | max_error | sure from | decides alone (calibration) | error there | upper bound |
 |---:|---:|---:|---:|---:|
 {bands}
+
+## When it is not sure
+
+The router model may be asked. What its log-odds count, as measured on calibration examples below
+the threshold of `max_error` 0.05 (0: it does not help and is not asked): {_weights(consult)}.
 
 ## The user's own roles
 
 Five example prompts, on {roles["topics"]:.0f} simulated roles: recall
 {roles["recall"]:.2f}, false alarms {roles["false_alarms"]:.3f}, AUROC {roles["auroc"]:.3f}.
 """
+
+
+def _weights(consult: dict[str, float]) -> str:
+    listed = ", ".join(f"{model} {weight:g}" for model, weight in sorted(consult.items()))
+    return listed or "none was measured"
 
 
 def _counts(labels: Any) -> str:

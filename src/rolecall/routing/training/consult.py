@@ -15,7 +15,8 @@ from rolecall.routing.hybrid import combine
 from rolecall.routing.llm import LlmStrategy
 
 if TYPE_CHECKING:
-    from rolecall.routing.training.build import Fitted, Sets
+    from rolecall.routing.training.build import Fitted
+    from rolecall.routing.training.encoded import Sets
 
 _WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5)
 _MOST = 200

@@ -13,6 +13,7 @@ from rolecall.routing.encoder.bands import Band, walk
 from rolecall.routing.encoder.head import Head, softmax
 from rolecall.routing.encoder.own_roles import likeness
 from rolecall.routing.examples import LABELS, Example
+from rolecall.routing.training.encoded import Prepared
 
 Array = NDArray[np.float32]
 
@@ -81,12 +82,13 @@ def calibrate(head: Head, rows: Array, labels: NDArray[np.int64]) -> Head:
     return Head(head.labels, head.weights, head.bias, float(np.exp(found[0])), offsets)
 
 
-def certify(head: Head, rows: Array, labels: NDArray[np.int64]) -> tuple[list[Band], list[float]]:
+def certify(head: Head, on: Prepared) -> tuple[list[Band], list[float]]:
     """Bands on calibration examples, and the deciles of the confidences on them."""
-    probabilities = softmax(head.logits(rows)).astype(np.float64)
+    probabilities = softmax(head.logits(on.rows)).astype(np.float64)
     confidences = probabilities.max(axis=1)
     deciles = np.quantile(confidences, np.linspace(0, 1, 11))
-    bands = walk(confidences, probabilities.argmax(axis=1) == labels)
+    styles = np.asarray([example.source for example in on.examples])
+    bands = walk(confidences, probabilities.argmax(axis=1) == on.labels, styles)
     return bands, [round(float(value), 6) for value in deciles]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rolecall.routing.evaluation import ece
-from rolecall.routing.training.build import Sets
+from rolecall.routing.training.encoded import Sets
 from rolecall.routing.training.head import calibrate, fit_head
 
 
