@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEV    := $(VENV)/.ready-dev
+# A peer for live tests and benchmarks, in an environment of its own: it pins what we do not.
+LITELLM := .live/litellm
 
 # Nothing that runs here reports to anyone.
 export LANGSMITH_TRACING := false
@@ -12,7 +14,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help ask chat setup test live check bench clean
+.PHONY: help ask chat setup test live litellm check bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -26,10 +28,13 @@ chat: $(READY)  ## Talk in the terminal
 setup: $(DEV)  ## Install everything for development
 
 test: $(DEV)  ## Fast tests and contract tests: no model, loopback only
-	$(BIN)/pytest -q -m "not live" tests
+	$(BIN)/pytest -q -m "not live" -n 2 --dist loadfile tests
 
 live: $(DEV)  ## Tests on the real embedded model
+	@$(MAKE) --no-print-directory litellm || echo "Going on without LiteLLM: its tests say why" >&2
 	$(BIN)/pytest -q -m live tests/live
+
+litellm: $(LITELLM)/.ready  ## Install LiteLLM beside, for live tests and benchmarks
 
 check: $(DEV)  ## Lint, format and types
 	$(BIN)/ruff check .
@@ -67,3 +72,14 @@ $(READY): pyproject.toml
 $(DEV): pyproject.toml
 	$(call install,.[dev])
 	@touch $(READY)
+
+$(LITELLM)/.ready: tests/live/litellm.txt
+	@echo "Installing LiteLLM into $(LITELLM) (700 MB, once)" >&2
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --clear --python $(PYTHON) $(LITELLM) \
+	    && uv pip install --quiet --python $(LITELLM)/bin/python -r $<; \
+	else \
+	  $(PYTHON) -m venv --clear $(LITELLM) \
+	    && $(LITELLM)/bin/python -m pip install --quiet --disable-pip-version-check --retries 2 -r $<; \
+	fi
+	@touch $@

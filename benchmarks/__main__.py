@@ -1,16 +1,33 @@
-"""``make bench``: every benchmark, one after the other; names on the command line pick some."""
+"""``make bench``: every benchmark, one after the other; names on the command line pick some.
+
+Options behind the names go to the benchmark: ``python -m benchmarks tool_calls --cases 50``.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from itertools import takewhile
 
-NAMES = ("startup", "turn", "first_token", "second_ask", "router", "escalation")
+NAMES = (
+    "startup",
+    "turn",
+    "first_token",
+    "second_ask",
+    "router",
+    "escalation",
+    "tool_calls",
+    "structured",
+    "doctor",
+    "client_overhead",
+)
 
 
 def main() -> None:
     """Run the benchmarks that are named, or all."""
-    for name in sys.argv[1:] or NAMES:
+    names = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
+    sys.argv[1:] = sys.argv[1 + len(names) :]  # what is left is the benchmark's
+    for name in names or NAMES:
         print(f"\n=== {name} ===", flush=True)
         importlib.import_module(f"benchmarks.{name}").main()
 

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from scipy.stats import binomtest
+
 
 def p50(values: list[float]) -> float:
     """The median."""
@@ -23,6 +25,14 @@ def verdict(value: float, bound: float, *, at_most: bool = True) -> str:
     """Whether a ratio keeps its bound."""
     kept = value <= bound if at_most else value >= bound
     return f"{'ok' if kept else 'MISSED'} (target {'≤' if at_most else '≥'} {bound})"
+
+
+def share(count: int, of: int) -> str:
+    """A share in percent with its 95 % interval (Wilson 1927)."""
+    if not of:
+        return "none"
+    low, high = binomtest(count, of).proportion_ci(method="wilson")
+    return f"{count / of:6.1%}  [{low:.1%}, {high:.1%}]  ({count} of {of})"
 
 
 @contextmanager

@@ -226,11 +226,12 @@ def _roles(
     layers: list[Document], files: list[ConfigFile], models: Mapping[str, list[ModelSpec]]
 ) -> dict[str, Role]:
     """Roles that have a model: the built-in ones, and others that have a prompt file."""
+    _check_fallbacks(layers, files, models)
     roles: dict[str, Role] = {}
     for name in [*BUILT_IN_ROLES, *(n for n in models if n not in BUILT_IN_ROLES)]:
         if name not in models:
             continue
-        prompt, description, examples = None, "", tuple[str, ...]()
+        prompt, description, examples, fallback = None, "", tuple[str, ...](), tuple[str, ...]()
         for layer, file in zip(layers, files, strict=True):
             hints = file.roles.get(name)
             if hints is None:
@@ -239,9 +240,27 @@ def _roles(
                 prompt = _read_prompt(layer, name, hints.prompt)
             description = hints.description or description
             examples = tuple(hints.examples) or examples
+            fallback = fallback if hints.fallback is None else tuple(hints.fallback)
         if prompt is not None:
-            roles[name] = Role(name, prompt, description, examples)
+            roles[name] = Role(name, prompt, description, examples, fallback)
     return roles
+
+
+def _check_fallbacks(
+    layers: list[Document], files: list[ConfigFile], models: Mapping[str, list[ModelSpec]]
+) -> None:
+    """A fallback is another role that exists; that this stack has no model for it is no mistake."""
+    known = list(dict.fromkeys([*BUILT_IN_ROLES, *models, *(n for f in files for n in f.roles)]))
+    for layer, file in zip(layers, files, strict=True):
+        for name, hints in file.roles.items():
+            for index, other in enumerate(hints.fallback or ()):
+                if other in known and other != name:
+                    continue
+                line = line_of(layer.node, ["roles", name, "fallback", index])
+                raise ConfigError(
+                    f"{layer.path}:{line}: roles.{name}.fallback: expected another role of this "
+                    f"stack ({', '.join(one for one in known if one != name)}), found {other!r}"
+                )
 
 
 def _read_prompt(layer: Document, role: str, prompt: str) -> str:

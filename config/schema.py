@@ -67,7 +67,17 @@ class Sampling(_Strict):
 
 
 class ModelSpec(_Strict):
-    """One model on one endpoint."""
+    """One model on one endpoint.
+
+    It gets ``max_concurrency`` calls at a time; ``max_queue`` more may wait, the next one goes
+    to another candidate or fails at once. ``requests_per_minute`` bounds the calls that begin in
+    any 60 seconds. ``timeout_s`` is the longest silence, ``deadline_s`` the longest answer.
+    ``keep_reasoning`` sends a model its own earlier reasoning back within a turn's tool calls, for
+    those that were trained with it (gpt-oss), over chat completions and Ollama's own API.
+    ``tool_check`` takes out tool calls that the user's message does not ask for, and asks once more
+    without tools: ``auto`` where ``rolecall doctor`` saw the model call when no tool fits, and, as
+    long as it was not asked, where calls come as plain text without the marker of a template.
+    """
 
     id: Annotated[str, Field(min_length=1)]
     endpoint: str
@@ -76,6 +86,10 @@ class ModelSpec(_Strict):
     context_length: Count | None = None
     quantization: str | None = None
     max_concurrency: Count = 4
+    max_queue: Annotated[int, BeforeValidator(_no_switch), Field(ge=0)] = 100
+    requests_per_minute: Count | None = None
+    keep_reasoning: bool = False
+    tool_check: Literal["auto", "always", "never"] = "auto"
     timeout_s: Seconds = 60.0
     deadline_s: Seconds = 600.0
     sampling: Sampling = Sampling()
@@ -105,10 +119,27 @@ class ModelSpec(_Strict):
         return value.rstrip("/")
 
 
+def _role_name(name: str) -> str:
+    if name in RESERVED_ROLES:
+        reserved = ", ".join(sorted(RESERVED_ROLES))
+        raise ValueError(f"{name!r} is reserved and cannot be a role ({reserved})")
+    if not _ROLE_NAME.fullmatch(name):
+        raise ValueError("expected a role of lower-case letters, digits and _, such as legal")
+    return name
+
+
+RoleName = Annotated[str, AfterValidator(_role_name)]
+
+
 class RoleHints(_Strict):
-    """What a role is for: its prompt file, and what the router is told about it."""
+    """What a role is for: its prompt file, and what the router is told about it.
+
+    ``fallback`` names the roles whose models are asked, in that order, when all models of this one
+    have failed.
+    """
 
     prompt: str | None = None
+    fallback: list[RoleName] | None = None
     description: str = ""
     examples: list[str] = []
 
@@ -198,16 +229,6 @@ def _one_or_many(value: object) -> object:
     return value
 
 
-def _role_name(name: str) -> str:
-    if name in RESERVED_ROLES:
-        reserved = ", ".join(sorted(RESERVED_ROLES))
-        raise ValueError(f"{name!r} is reserved and cannot be a role ({reserved})")
-    if not _ROLE_NAME.fullmatch(name):
-        raise ValueError("expected a role of lower-case letters, digits and _, such as legal")
-    return name
-
-
-RoleName = Annotated[str, AfterValidator(_role_name)]
 Candidates = Annotated[list[ModelSpec], BeforeValidator(_one_or_many), Field(min_length=1)]
 
 
@@ -229,12 +250,16 @@ class ConfigFile(_Strict):
 
 @dataclass(frozen=True)
 class Role:
-    """A role as the graph sees it: its name, the text of its prompt, hints for the router."""
+    """A role as the graph sees it: its name, the text of its prompt, hints for the router.
+
+    ``fallback`` are the roles whose models stand in when all of its own have failed.
+    """
 
     name: str
     prompt: str
     description: str
     examples: tuple[str, ...]
+    fallback: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

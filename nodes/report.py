@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -10,6 +11,7 @@ from langgraph.config import get_stream_writer
 
 from rolecall.graphs.state import TurnInfo
 from rolecall.models.calls import CallRecord
+from rolecall.models.context_report import note_of
 from rolecall.routing.decision import Routed
 from rolecall.telemetry.recorder import Recorder
 
@@ -55,7 +57,7 @@ class Report:
             **decision,
         )
         if routed.problem is not None:
-            self.error("ArtefactDamaged", routed.problem)
+            self.error(type(routed.problem).__name__, str(routed.problem))
 
     def call(self, record: CallRecord) -> None:
         """A model was called."""
@@ -63,6 +65,27 @@ class Report:
         self._add("model_calls", node=self._node, **record.as_dict())
         if record.status == "error":
             self.error("ModelCallFailed", record.error or "")
+
+    def context(self, context: Mapping[str, Any] | None) -> None:
+        """What a model was not sent, or has not read, of the conversation: a note, if anything."""
+        if note := note_of(context):
+            self.event("note", note=note)
+            self.error("ContextCut", note)
+
+    def not_meant(self, calls: list[dict[str, Any]] | None) -> None:
+        """Tool calls that the model made and the message did not ask for: they were not run."""
+        for call in calls or ():
+            self.event("not_meant", name=call["name"], arguments=call["args"], why=call["why"])
+            self._add(
+                "tool_calls",
+                call_id=None,
+                name=call["name"],
+                arguments=call["args"],
+                status="not_meant",
+                result=call["why"],
+                started_at=time.time(),
+                latency_ms=0.0,
+            )
 
     def tool(
         self,

@@ -21,7 +21,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 
 from rolecall.config.schema import ModelRole, Role, TurnSettings
-from rolecall.errors import NoModelReachable
+from rolecall.errors import ModelCallFailed, NoModelReachable
 from rolecall.graphs.state import AssistantState
 from rolecall.models.client import LocalLLMClient
 from rolecall.models.reply import final, reasoning_of
@@ -29,9 +29,15 @@ from rolecall.models.text.redaction import Redactor
 from rolecall.nodes.both_forms import Node
 from rolecall.nodes.doubt import Bar, bar_for
 from rolecall.nodes.report import Report
-from rolecall.nodes.tool_history import goes_in_circles, results_as_text
+from rolecall.nodes.tool_history import (
+    goes_in_circles,
+    results_as_text,
+    with_unreadable_calls,
+)
 from rolecall.routing.decision import Decision, Routed
 from rolecall.telemetry.recorder import Recorder
+
+_GRACE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -94,15 +100,25 @@ def make_specialist(
             messages = results_as_text(messages)
         if desk.role.name == ModelRole.ROUTER and bar_for(state, bar).least_logprob is not None:
             model = model.bind(logprobs=True)
+        model = model.bind(deadline=_deadline(config, turn), begin_again=True)
         started = time.perf_counter()
         chunks: list[AIMessageChunk] = []
+        void = False
         try:
             async for chunk in model.astream([system, *_alternating(messages)], config):
+                if why := chunk.response_metadata.get("begins_again"):
+                    report.event("replaced", text="", why=why)
+                    chunks, void = [], True
+                    continue
                 chunks.append(chunk)
                 if text := chunk.text:
                     report.event("text", role=desk.role.name, text=text)
                 elif trace := chunk.additional_kwargs.get("reasoning_content"):
                     report.event("reasoning", role=desk.role.name, text=trace)
+        except ModelCallFailed as failure:
+            if void:  # what had come is all there is
+                report.event("replaced", text=failure.partial, why="it could not begin again")
+            raise
         except NoModelReachable:
             if not doubtful:
                 raise
@@ -110,6 +126,9 @@ def make_specialist(
             report.event("replaced", text=doubtful, why="the reasoning model cannot be reached")
             return {"messages": [], "finish_reason": state.get("finish_reason")}
         reply = final(chunks)
+        report.context(reply.response_metadata.get("context"))
+        report.not_meant(reply.response_metadata.get("calls_not_meant"))
+        reply = with_unreadable_calls(reply)
         finish_reason = reply.response_metadata.get("finish_reason")
         if not may_call and reply.tool_calls:  # called all the same: the bound holds
             text = reply.text or f"(stopped after {rounds} rounds of tool calls)"
@@ -125,6 +144,16 @@ def make_specialist(
         }
 
     return specialist
+
+
+def _deadline(config: RunnableConfig, turn: TurnSettings) -> float:
+    """When the turn's model calls must be over, a time of the monotonic clock.
+
+    The run ends itself at that time, which says more; the calls have a moment longer.
+    """
+    at = (config.get("configurable") or {}).get("deadline_at")
+    left = turn.deadline_s if at is None else float(at) - time.time()
+    return time.monotonic() + left + _GRACE_S
 
 
 def _escalation(role: Role, reason: str) -> Routed:

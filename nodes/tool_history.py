@@ -4,6 +4,23 @@ from __future__ import annotations
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
 
+UNREADABLE = "arguments that are not JSON"
+
+
+def with_unreadable_calls(reply: AIMessage) -> AIMessage:
+    """A reply whose calls with unreadable arguments are calls too: the tool runner answers them.
+
+    Left as they come they would end the turn without an answer.
+    """
+    calls = [
+        ToolCall(name=call["name"] or "", args={UNREADABLE: call["args"] or ""}, id=call["id"])
+        for call in reply.invalid_tool_calls
+    ]
+    if not calls:
+        return reply
+    update = {"tool_calls": [*reply.tool_calls, *calls], "invalid_tool_calls": []}
+    return reply.model_copy(update=update)
+
 
 def goes_in_circles(messages: list[AnyMessage]) -> bool:
     """Whether the model's last tool calls of this turn all repeat earlier ones."""

@@ -15,8 +15,10 @@ from pydantic import ValidationError
 
 from rolecall.bridge import in_daemon_thread
 from rolecall.graphs.state import ToolTask
+from rolecall.models.schema_validation import violations
 from rolecall.nodes.both_forms import Node
 from rolecall.nodes.report import Report
+from rolecall.nodes.tool_history import UNREADABLE
 from rolecall.telemetry.recorder import Recorder
 
 _MAX_RESULT_CHARS = 20_000
@@ -69,6 +71,12 @@ async def _run(tools: Mapping[str, BaseTool], call: Any, config: RunnableConfig)
     tool = tools.get(call["name"])
     if tool is None:
         raise ToolException(f"there is no tool {call['name']!r}. Tools: {', '.join(tools)}")
+    if UNREADABLE in call["args"]:
+        raise ToolException(f"the arguments are not a JSON object: {call['args'][UNREADABLE]}")
+    if isinstance(tool.args_schema, dict):  # LangChain validates pydantic classes only
+        wrong = violations(call["args"], tool.args_schema)
+        if wrong:
+            raise ToolException(f"wrong arguments: {'; '.join(wrong)}")
     if isinstance(tool, StructuredTool) and tool.coroutine is None:
         # a daemon thread: a tool that never returns must not keep the process from ending
         output = await in_daemon_thread(lambda: tool.invoke(call["args"], config))

@@ -13,11 +13,15 @@ from typing import Any
 import pytest
 import pytest_socket
 import yaml
+from hypothesis import settings
 
 from rolecall.config.load import load_stack
 from rolecall.config.schema import Stack
 from rolecall.models.scripted import Request, ScriptedReply, ScriptedRunner
 from rolecall.models.scripted.script import Script
+
+settings.register_profile("rolecall", deadline=None)  # machines under load are not a fault
+settings.load_profile("rolecall")
 
 ROLES = ("router", "reasoning", "coding")
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]

@@ -4,6 +4,7 @@
     ├── UsageError             wrong command line or argument        exit 2
     │   ├── UnknownThread      no such thread
     │   ├── UnknownRole        no such role in the stack
+    │   ├── UnknownResponse    no such stored response
     │   └── BadInput           the question cannot be accepted
     ├── ConfigError            a YAML, prompt or tool file is wrong  exit 2
     │   ├── UnknownModel       the endpoint does not have that id
@@ -11,7 +12,10 @@
     │   ├── ArtefactDamaged    the router's encoder or head cannot be used
     │   └── DataError          a file of labelled prompts is wrong
     ├── NoModelReachable       every candidate for a role failed     exit 3
+    │   └── ContextTooLong     none can read so much                 exit 4
     ├── ModelCallFailed        one attempt at one endpoint failed    exit 3
+    │   ├── AnswerTruncated    a structured answer was cut off
+    │   └── AnswerUnfit        a structured answer does not fit
     ├── RunnerFailed           the embedded runner cannot start      exit 3
     │   └── NotEnoughMemory    the model does not fit
     ├── DownloadFailed         weights could not be fetched          exit 3
@@ -27,17 +31,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from rolecall.models.responses.result import Response
     from rolecall.reply import Reply
 
 
 class RolecallError(Exception):
     """Base of the tree. ``exit_code`` is what the command line returns for it.
 
-    ``reply`` is what a turn had brought so far, when the error ended one.
+    ``reply`` is what a turn had brought so far, when the error ended one; ``response`` what
+    ``LocalLLMClient.respond`` had.
     """
 
     exit_code: ClassVar[int] = 1
     reply: Reply | None = None
+    response: Response | None = None
 
 
 class UsageError(RolecallError):
@@ -52,6 +59,10 @@ class UnknownThread(UsageError):
 
 class UnknownRole(UsageError):
     """The stack has no such role."""
+
+
+class UnknownResponse(UsageError):
+    """No response with that id is stored, or one before it is gone."""
 
 
 class BadInput(UsageError):
@@ -87,23 +98,49 @@ class ModelCallFailed(RolecallError):
         retryable: whether the same request may work on another try or candidate.
         status: the HTTP status, if there was one.
         partial: the answer's text that had already arrived.
+        retry_after: seconds after which the server wants to be asked again, if it said so.
+        too_long: the server refused the prompt as too long; the next one for it will be shorter.
+        another_way: the server refused a schema; the next call puts it in another way.
     """
 
     exit_code = 3
 
     def __init__(
-        self, message: str, *, retryable: bool, status: int | None = None, partial: str = ""
+        self,
+        message: str,
+        *,
+        retryable: bool,
+        status: int | None = None,
+        partial: str = "",
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.retryable = retryable
         self.status = status
         self.partial = partial
+        self.retry_after = retry_after
+        self.too_long = False
+        self.another_way = False
+
+
+class AnswerTruncated(ModelCallFailed):
+    """An answer under a schema was cut off by the token limit; ``partial`` is what came."""
+
+
+class AnswerUnfit(ModelCallFailed):
+    """An answer under a schema does not fit it, also when asked for again."""
 
 
 class NoModelReachable(RolecallError):
     """Every candidate for a role failed; the message lists each with its reason."""
 
     exit_code = 3
+
+
+class ContextTooLong(NoModelReachable):
+    """What cannot be left out of a conversation is longer than the models can read."""
+
+    exit_code = 4
 
 
 class RunnerFailed(RolecallError):

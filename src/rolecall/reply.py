@@ -13,7 +13,9 @@ class Part:
 
     Attributes:
         type: ``started``, ``decision``, ``text``, ``reasoning``, ``tool_started``,
-            ``tool_finished``, ``call``, ``replaced``, ``node``, ``waiting`` or ``finished``.
+            ``tool_finished``, ``not_meant`` (a tool call that was taken out), ``call``,
+            ``replaced``, ``note`` (something the user should know), ``node``, ``waiting`` or
+            ``finished``.
         data: what belongs to it, such as ``{"role": "coding", "text": "SELECT"}``.
     """
 

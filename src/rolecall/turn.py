@@ -68,6 +68,7 @@ class TurnRun:
         busy_ms, waits = 0.0, False
         limits = self._stack.settings.turn
         config = thread_config(turn.thread_id, turn_id=turn.turn_id, trace_id=turn.trace_id)
+        config["configurable"]["deadline_at"] = started_at + limits.deadline_s
         config["recursion_limit"] = 2 * limits.max_tool_rounds + _STEPS_BESIDE_TOOLS
         self._record(turn, status="running", started_at=started_at)
         yield Part("started", {"thread_id": turn.thread_id, "trace_id": turn.trace_id})

@@ -80,7 +80,9 @@ def spec_of() -> Callable[..., ModelSpec]:
 
     def spec(runner: ScriptedRunner | str, **more: Any) -> ModelSpec:
         endpoint = runner if isinstance(runner, str) else runner.endpoint
-        return ModelSpec.model_validate({"id": "tiny", "endpoint": endpoint, **more})
+        # scripted calls answer "hello": as calls they would not be believed
+        base = {"id": "tiny", "endpoint": endpoint, "tool_check": "never"}
+        return ModelSpec.model_validate({**base, **more})
 
     return spec
 

@@ -158,7 +158,7 @@ async def test_an_answer_of_a_schema_is_asked_for(
     async with opened(runner) as client:
         message = await client.achat("coding", QUESTION, options=CallOptions(schema=schema))
     assert message.text == '{"ok": true}'
-    assert runner.calls[0].schema == schema
+    assert runner.calls[0].schema == schema | {"additionalProperties": False}
 
 
 async def test_label_logprobs_are_those_of_the_first_token(

@@ -33,6 +33,19 @@ APIS: list[tuple[str, Dialect]] = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def libraries_loaded() -> None:
+    """A first call of each API: loading its library takes longer than the time limits below."""
+
+    async def call(api: str, dialect: Dialect) -> None:
+        with ScriptedRunner(dialect=dialect) as runner:
+            async with client_of(spec_of(runner, api=api, timeout_s=60, deadline_s=60)) as client:
+                await client.achat("coding", QUESTION)
+
+    for api, dialect in APIS:
+        asyncio.run(call(api, dialect))
+
+
 @pytest.fixture
 def runner() -> Iterator[ScriptedRunner]:
     with ScriptedRunner() as running:

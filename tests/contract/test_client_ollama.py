@@ -18,7 +18,7 @@ async def test_a_schema_is_sent_as_the_format(
     runner.enqueue('{"ok": true}')
     async with opened(runner) as client:
         await client.achat("coding", [("user", "hello")], options=CallOptions(schema=schema))
-    assert runner.calls[0].body["format"] == schema
+    assert runner.calls[0].body["format"] == {**schema, "additionalProperties": False}
 
 
 def test_sampling_arrives_under_the_names_that_the_runner_knows(sampled: Any) -> None:

@@ -71,7 +71,7 @@ def test_a_fork_inside_a_turn_runs_on_from_there(
 def test_a_fork_of_a_failed_turn_can_be_resumed_as_well(
     assistant: Assistant, brain: Any, turns: Any
 ) -> None:
-    brain.say(*[ScriptedReply(fault=500)] * 2, "in the copy", "in the original")
+    brain.say(*[ScriptedReply(fault=500)] * 4, "in the copy", "in the original")
     with pytest.raises(NoModelReachable):
         assistant.ask("Hello", thread="t", role="reasoning")
     assistant.fork("t", new="f")

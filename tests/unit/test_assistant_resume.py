@@ -18,7 +18,7 @@ from rolecall.errors import (
     UnknownThread,
     UsageError,
 )
-from rolecall.models.scripted import ScriptedReply, ScriptedRunner
+from rolecall.models.scripted import Fault, ScriptedReply, ScriptedRunner
 from rolecall.reply import Reply
 
 FIXED = {"routing": {"strategy": "fixed", "role": "reasoning"}}
@@ -29,7 +29,7 @@ def test_a_failed_turn_resumes_without_repeating_what_was_done(
     assistant: Assistant, brain: Any, runner: ScriptedRunner, said_to: Any, turns: Any
 ) -> None:
     brain.route = "CODING"
-    brain.say(*[ScriptedReply(fault=500)] * 2, "finally")
+    brain.say(*[ScriptedReply(fault=500)] * 4, "finally")
     with pytest.raises(NoModelReachable) as failed:
         assistant.ask("Write a sort", thread="t")
     assert "rolecall resume t" in str(failed.value)
@@ -62,13 +62,32 @@ def test_a_runner_that_was_down_is_asked_again_on_resume(stack_for: Any, brain: 
             assert assistant.resume("t").text == "here now"
 
 
-def test_text_that_broke_off_is_a_failed_turn_with_exit_code_4(
-    assistant: Assistant, brain: Any
+def test_an_answer_that_broke_off_begins_again_with_the_next_model(
+    assistant: Assistant, brain: Any, runner: ScriptedRunner, turns: Any
 ) -> None:
     brain.say(ScriptedReply("one two three four", fault="cut_stream"), "whole")
+    parts = list(assistant.stream("count", thread="t", role="reasoning"))
+    assert [p.text for p in parts if p.type in {"text", "replaced"}] == ["one", "", "whole"]
+    (replaced,) = [p for p in parts if p.type == "replaced"]
+    assert "reasoning-model" in replaced.data["why"]
+    assert [call.model for call in runner.calls] == ["reasoning-model", "coding-model"]
+    (saved,) = turns(assistant, "t")
+    assert (saved["status"], saved["answer"]) == ("done", "whole")
+
+
+def test_text_that_broke_off_twice_is_a_failed_turn_that_keeps_the_text(
+    assistant: Assistant, brain: Any, runner: ScriptedRunner, turns: Any
+) -> None:
+    longer = ScriptedReply("one two three four", fault=Fault("cut_stream", after=3))
+    brain.say(longer, ScriptedReply("un deux", fault="cut_stream"), "whole")
     with pytest.raises(TurnFailed) as failed:
         assistant.ask("count", thread="t", role="reasoning")
     assert failed.value.exit_code == 4
+    assert failed.value.reply is not None
+    assert failed.value.reply.text == "one two three"
+    (saved,) = turns(assistant, "t")
+    assert (saved["status"], saved["answer"]) == ("failed", "one two three")
+    assert len(runner.calls) == 2
     assert assistant.resume("t").text == "whole"
 
 
@@ -83,7 +102,7 @@ def test_nothing_to_resume_is_a_usage_error(assistant: Assistant, brain: Any) ->
 def test_a_question_after_a_failed_turn_keeps_the_conversation_whole(
     assistant: Assistant, brain: Any, runner: ScriptedRunner, said_to: Any, turns: Any
 ) -> None:
-    brain.say(ScriptedReply(tool_calls=[COUNT]), *[ScriptedReply(fault=500)] * 2, "second answer")
+    brain.say(ScriptedReply(tool_calls=[COUNT]), *[ScriptedReply(fault=500)] * 4, "second answer")
     with pytest.raises(NoModelReachable):
         assistant.ask("first", thread="t", role="reasoning")
     assert assistant.ask("second", thread="t", role="reasoning").text == "second answer"
@@ -96,7 +115,7 @@ def test_a_turn_that_saved_no_step_starts_again_though_the_one_before_failed(
     assistant: Assistant, brain: Any, runner: ScriptedRunner, said_to: Any
 ) -> None:
     """Killed between accepting and the first step: the turn before must not be taken for it."""
-    brain.say(*[ScriptedReply(fault=500)] * 2, "to the second")
+    brain.say(*[ScriptedReply(fault=500)] * 4, "to the second")
     with pytest.raises(NoModelReachable):
         assistant.ask("first question", thread="t", role="reasoning")
     bridge.run(assistant.transcript.accept("t", "turn-2", "trace-2", "second question", "coding"))
@@ -126,7 +145,7 @@ def test_a_step_that_cannot_be_saved_is_a_state_error(
 
 def test_the_turn_has_a_deadline(opened: Any, brain: Any, turns: Any) -> None:
     brain.say(ScriptedReply("late", delay_s=5), "in time")
-    with opened({"turn": {"deadline_s": 0.3}}) as assistant:
+    with opened({"turn": {"deadline_s": 1.0}}) as assistant:
         started = time.monotonic()
         with pytest.raises(TurnFailed, match=r"turn\.deadline_s"):
             assistant.ask("Hello", thread="t", role="reasoning")

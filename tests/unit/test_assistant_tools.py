@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.tools import StructuredTool, ToolException
 
 from rolecall.assistant import Assistant
+from rolecall.database import DatabaseFile
 from rolecall.errors import NoModelReachable, UsageError
 from rolecall.models.scripted import Request, ScriptedReply, ScriptedRunner
+from rolecall.nodes.tool_runner import _run
+from rolecall.telemetry.schema import migrations
+from rolecall.telemetry.traces import Traces
 
 
 def call(name: str, **args: Any) -> ScriptedReply:
@@ -40,7 +46,7 @@ def test_tool_calls_of_one_message_all_run(
 def test_a_resume_after_a_failure_does_not_repeat_finished_tools(
     assistant: Assistant, brain: Any, rolecall_home: Path
 ) -> None:
-    brain.say(call("count", label="a"), *[ScriptedReply(fault=500)] * 2, "after")
+    brain.say(call("count", label="a"), *[ScriptedReply(fault=500)] * 4, "after")
     with pytest.raises(NoModelReachable):
         assistant.ask("count", thread="t", role="reasoning")
     assert assistant.resume("t").text == "after"
@@ -54,8 +60,12 @@ def test_a_resume_after_a_failure_does_not_repeat_finished_tools(
         (call("no_such_tool"), "there is no tool 'no_such_tool'"),
         (call("count", wrong=1), "wrong arguments"),
         (call("leave", code=3), "SystemExit"),
+        (
+            ScriptedReply(tool_calls=[{"name": "count", "args": "label is half"}]),
+            "not a JSON object",
+        ),
     ],
-    ids=["raises", "unknown", "arguments", "exits"],
+    ids=["raises", "unknown", "arguments", "exits", "no JSON"],
 )
 def test_a_failing_tool_answers_the_model(
     assistant: Assistant, brain: Any, runner: ScriptedRunner, wanted: ScriptedReply, told: str
@@ -147,3 +157,30 @@ def test_a_new_question_leaves_a_waiting_tool_behind(
     assistant.ask("Plan it", thread="t", role="reasoning")
     assert assistant.ask("Never mind", thread="t", role="reasoning").text == "Something else."
     assert "tool_calls" not in str(runner.calls[-1].messages)
+
+
+def test_a_made_up_call_is_not_run_and_stands_in_the_trace(
+    opened: Any, brain: Any, rolecall_home: Path
+) -> None:
+    made_up = '{"name": "count", "arguments": {"label": "zebra"}}'
+    brain.say(ScriptedReply(made_up), "Hello to you!")
+    with opened({}) as assistant:
+        parts = list(assistant.stream("Good morning!", role="reasoning"))
+    assert counted(rolecall_home, "zebra") == 0
+    assert [part.data["name"] for part in parts if part.type == "not_meant"] == ["count"]
+    assert parts[-1].data["reply"].text == "Hello to you!"
+    file = DatabaseFile(rolecall_home / "telemetry.db", migrations)
+    trace = Traces(file).show(parts[0].data["trace_id"])
+    file.close()
+    assert [(t["name"], t["status"]) for t in trace["tool_calls"]] == [("count", "not_meant")]
+    assert len(trace["model_calls"]) == 2
+
+
+def test_a_tool_with_a_plain_json_schema_is_validated_too() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    tool = StructuredTool(name="double", description="", args_schema=schema, func=lambda n: 2 * n)
+    call = {"name": "double", "args": {"n": "many"}, "id": "1"}
+    with pytest.raises(ToolException, match="wrong arguments: n: 'many' is not of type 'integer'"):
+        asyncio.run(_run({"double": tool}, call, {}))
+    call["args"] = {"n": 4}
+    assert asyncio.run(_run({"double": tool}, call, {})) == "8"

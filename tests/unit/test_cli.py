@@ -225,12 +225,12 @@ def test_chat_answers_lines_from_a_pipe(run: Run, runner: ScriptedRunner) -> Non
 
 
 def test_a_bug_is_exit_code_1_with_the_trace_id(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rolecall.models import client
+    from rolecall.models import attempts
 
     def broken(*args: Any) -> None:
         raise ZeroDivisionError("our own mistake")
 
-    monkeypatch.setattr(client, "argument_schemas", broken)
+    monkeypatch.setattr(attempts, "argument_schemas", broken)
     done = run("ask", "hi", "--role", "reasoning")
     assert done.code == 1
     assert "a bug in Rolecall" in done.err

@@ -331,7 +331,8 @@ def test_an_answer_in_doubt_stands_when_nobody_better_can_be_reached(
 ) -> None:
     path = stack_file(runner)
     stack = yaml.safe_load(path.read_text())
-    stack["models"]["reasoning"]["endpoint"] = "http://127.0.0.1:9"
+    for role in ("reasoning", "coding"):
+        stack["models"][role]["endpoint"] = "http://127.0.0.1:9"
     path.write_text(yaml.safe_dump(stack))
     brain.say("I don't know.")
     with Assistant.open(path) as one:

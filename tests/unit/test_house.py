@@ -134,8 +134,20 @@ def test_every_command_and_option_has_help() -> None:
 
 
 def test_layers_import_only_what_lies_below_them() -> None:
-    order = {"config": 0, "models": 1, "routing": 2, "tools": 1, "nodes": 3, "graphs": 4, "cli": 6}
-    state = "rolecall.graphs.state"  # what nodes and graph share
+    order = {
+        "config": 0,
+        "models": 1,
+        "routing": 2,
+        "tools": 1,
+        "nodes": 3,
+        "doctor": 3,
+        "graphs": 4,
+        "cli": 6,
+    }
+    shared = {
+        "rolecall.graphs.state",  # what nodes and graph share
+        "rolecall.routing.encoder.versions",  # the encoder: a leaf, it knows no client
+    }
     wrong = []
     for path in list((ROOT / "src" / "rolecall").rglob("*.py")) + [
         p for layer in LAYERS for p in (ROOT / layer).rglob("*.py")
@@ -150,8 +162,20 @@ def test_layers_import_only_what_lies_below_them() -> None:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             module = node.module if isinstance(node, ast.ImportFrom) else None
-            if module and module.startswith("rolecall.") and module != state:
+            if module and module.startswith("rolecall.") and module not in shared:
                 target = order.get(module.split(".")[1])
                 if target is not None and target > level:
                     wrong.append(f"{relative}: {module}")
     assert wrong == []
+
+
+def test_the_encoder_is_a_leaf() -> None:
+    script = (
+        "import sys; from rolecall.routing.encoder.versions import current_artefact\n"
+        "above = ('rolecall.models', 'rolecall.routing.llm', 'rolecall.graphs', 'rolecall.nodes')\n"
+        "print([m for m in above if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]"

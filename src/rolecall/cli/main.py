@@ -122,6 +122,34 @@ def resume(
 
 
 @app.command()
+def doctor(
+    stack_: StackOption = None,
+    role: Annotated[
+        str | None, typer.Option("--role", "-r", help="Only the models of this role.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="No questions of quality, no long prompt.")
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also the candidates that only stand in for others.")
+    ] = False,
+    no_write: Annotated[
+        bool, typer.Option("--no-write", help="Leave the capability file as it is.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 3 if a role is unfit or unreachable.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Probe the models of a stack: what works, what is broken, what to change. Loads models."""
+    from rolecall.cli.doctor import run_doctor
+
+    run_doctor(
+        stack_, role, as_json=as_json, quick=quick, every=every, write=not no_write, strict=strict
+    )
+
+
+@app.command()
 def graph(
     name: Annotated[str, typer.Argument(help="Which graph.")] = "assistant",
     form: Annotated[

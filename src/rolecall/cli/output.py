@@ -88,3 +88,12 @@ def seconds(milliseconds: float | None) -> str:
     if milliseconds < 1000:
         return f"{milliseconds:.0f} ms"
     return f"{milliseconds / 1000:.1f} s"
+
+
+def ago(seconds_past: float) -> str:
+    """``90`` s as ``2 minutes ago``, in the largest unit that fits."""
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds_past >= size:
+            count = round(seconds_past / size)
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"

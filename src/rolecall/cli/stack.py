@@ -123,7 +123,7 @@ def check(
 
 
 def _print_verdicts(found: list[dict[str, Any]]) -> None:
-    from rolecall.cli.output import out, styled, table
+    from rolecall.cli.output import ago, out, styled, table
 
     colours = {"ok": "green", "weak": "yellow", "unfit": "red", "unreachable": "red"}
     for endpoint in dict.fromkeys(row["endpoint"] for row in found):
@@ -133,5 +133,7 @@ def _print_verdicts(found: list[dict[str, Any]]) -> None:
         shown.show_header = False
         for row in rows:
             verdict = styled(row["verdict"], colours[row["verdict"]])
-            shown.add_row("", row["role"], row["model"], verdict, row["why"])
+            age = row["examined_s"]
+            why = row["why"] if age is None else f"{row['why']}; examined {ago(age)}"
+            shown.add_row("", row["role"], row["model"], verdict, why)
         out.print(shown)

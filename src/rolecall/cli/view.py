@@ -81,6 +81,8 @@ class TurnView:
             )
         elif part.type == "call" and data["call"]["status"] == "error":
             self._note(f"  {data['call']['error']}", "yellow")
+        elif part.type == "note":
+            self._note(f"  {data['note']}", "yellow")
         elif part.type == "replaced":
             self._text, self._printed = part.text, 0
             self._note(f"  the answer was replaced: {data['why']}", "yellow")

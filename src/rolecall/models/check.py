@@ -9,6 +9,7 @@ import httpx
 
 from rolecall.config.schema import EMBEDDED, ModelSpec, Stack
 from rolecall.errors import RolecallError
+from rolecall.models.capabilities import CapabilityFile, endpoint_key
 from rolecall.models.endpoint import address_of, list_models, offers, refuse_remote
 
 _MIN_CONTEXT = {"router": 2048}
@@ -16,7 +17,9 @@ _MIN_CONTEXT_OTHERS = 4096
 
 
 async def check_stack(stack: Stack) -> list[dict[str, Any]]:
-    """One row per candidate: ``role, model, endpoint, verdict, why, preferred``.
+    """One row per candidate: ``role, model, endpoint, verdict, why, preferred, examined_s``.
+
+    ``examined_s`` is how long ago ``rolecall doctor`` examined it, ``None`` if it has not.
 
     Verdicts: ``ok``; ``weak`` (works, with less context than the role wants); ``unfit`` (the
     endpoint has no such model, or must not be used); ``unreachable``.
@@ -27,6 +30,7 @@ async def check_stack(stack: Stack) -> list[dict[str, Any]]:
         for index, spec in enumerate(candidates)
     ]
     judged = await asyncio.gather(*(_judge(role, spec) for role, _, spec in rows))
+    ages = await asyncio.to_thread(_ages)
     return [
         {
             "role": role,
@@ -35,9 +39,22 @@ async def check_stack(stack: Stack) -> list[dict[str, Any]]:
             "verdict": verdict,
             "why": why,
             "preferred": index == 0,
+            "examined_s": ages.get((_key(spec), spec.id)),
         }
         for (role, index, spec), (verdict, why) in zip(rows, judged, strict=True)
     ]
+
+
+def _ages() -> dict[tuple[str, str], int]:
+    entries = CapabilityFile().entries()
+    return {(entry.endpoint, entry.model): round(entry.age_s) for entry in entries}
+
+
+def _key(spec: ModelSpec) -> str:
+    try:
+        return endpoint_key(spec)
+    except RolecallError:
+        return spec.endpoint
 
 
 async def _judge(role: str, spec: ModelSpec) -> tuple[str, str]:

@@ -1,17 +1,15 @@
 """The Local LLM Client: models addressed by role, whatever runner serves them.
 
-This is the one owner of time limits, retries and the order of fallbacks; wires and graph nodes
-retry nothing by themselves, so attempts never multiply.
+Here are the public ways to call. ``candidates`` owns the order of models and the retries,
+``attempts`` one attempt at one model.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from langchain_core.messages import (
     AIMessage,
@@ -19,35 +17,29 @@ from langchain_core.messages import (
     BaseMessage,
     convert_to_messages,
 )
-from langchain_core.outputs import ChatGenerationChunk
 
 from rolecall import bridge
-from rolecall.config.schema import EMBEDDED, ModelSpec, Stack
-from rolecall.errors import (
-    ModelCallFailed,
-    RolecallError,
-    UnknownRole,
-)
-from rolecall.models.calls import CallRecord, OnCall
-from rolecall.models.deadline import timed
-from rolecall.models.failures import StreamBroken, explain, is_gone, none_left, refuses
+from rolecall.config.schema import Stack
+from rolecall.models.attempts import Call
+from rolecall.models.calls import OnCall
+from rolecall.models.candidates import Candidates
 from rolecall.models.labels import label_scores
-from rolecall.models.outgoing import argument_schemas, heard, without_reasoning
 from rolecall.models.pool import ModelPool
-from rolecall.models.reply import ReplyBuilder, final
+from rolecall.models.reply import final
 from rolecall.models.wire import CallOptions
 from rolecall.progress import Progress
 
 if TYPE_CHECKING:
+    from openai.types.responses import ResponseStreamEvent
+
+    from rolecall.models.responses.items import GivenItems
+    from rolecall.models.responses.request import Wanted
+    from rolecall.models.responses.responder import Responder
+    from rolecall.models.responses.result import Response
     from rolecall.models.role_model import RoleChatModel
     from rolecall.models.text.redaction import Redactor
 
 Messages = Sequence[BaseMessage | Mapping[str, Any] | tuple[str, str] | str]
-
-_TRIES = 2
-_PAUSE_S = 0.25
-_LONGEST_PAUSE_S = 2.0
-_LOADING = 503
 
 
 class LocalLLMClient:
@@ -61,7 +53,7 @@ class LocalLLMClient:
     def __init__(self, stack: Stack, *, progress: Progress | None = None) -> None:
         self.stack = stack
         self._pool = ModelPool(stack, progress)
-        self._unscored: set[tuple[str, str]] = set()  # they refuse to give log-probabilities
+        self._candidates = Candidates(stack, self._pool)
 
     # --- the four ways to call -------------------------------------------------------------
 
@@ -131,6 +123,93 @@ class LocalLLMClient:
             async for chunk in stream:
                 yield chunk
 
+    # --- responses ---------------------------------------------------------------------------
+
+    def respond(
+        self,
+        role: str,
+        input: GivenItems,  # noqa: A002 - the API's word
+        **wanted: Unpack[Wanted],
+    ) -> Response:
+        """Answer as the Responses API does, whatever the runner speaks.
+
+        Args:
+            role: as in :meth:`chat`.
+            input: a text, or input items (``message``, ``reasoning``, ``function_call``,
+                ``function_call_output``), also those of an earlier ``output``.
+            wanted: see :class:`~rolecall.models.responses.request.Wanted`.
+
+        Returns:
+            OpenAI's ``Response``. It is stored, so that ``previous_response_id`` can continue it.
+
+        Raises:
+            BadInput: the request cannot be put to a local model; nothing was called.
+            UnknownResponse: there is nothing stored under ``previous_response_id``.
+            AnswerTruncated, AnswerUnfit: the answer does not fit ``text_format``.
+            StateError: the response could not be stored.
+
+        It raises as :meth:`chat` too. Where text had arrived, the error's ``response`` has it.
+        """
+        return bridge.run(self.arespond(role, input, **wanted))
+
+    async def arespond(
+        self,
+        role: str,
+        input: GivenItems,  # noqa: A002 - the API's word
+        **wanted: Unpack[Wanted],
+    ) -> Response:
+        """:meth:`respond`, async."""
+        return await self._responder.create(role, input, wanted)
+
+    def respond_stream(
+        self,
+        role: str,
+        input: GivenItems,  # noqa: A002 - the API's word
+        **wanted: Unpack[Wanted],
+    ) -> Iterator[ResponseStreamEvent]:
+        """:meth:`respond` as the events of the Responses API.
+
+        The last one is ``response.completed``, ``response.incomplete`` or, before an error is
+        raised, ``response.failed``; it holds the whole response.
+        """
+        return bridge.iterate(self.arespond_stream(role, input, **wanted))
+
+    async def arespond_stream(
+        self,
+        role: str,
+        input: GivenItems,  # noqa: A002 - the API's word
+        **wanted: Unpack[Wanted],
+    ) -> AsyncGenerator[ResponseStreamEvent, None]:
+        """:meth:`respond_stream`, async. Close it (``aclosing``) to end the call early."""
+        async with aclosing(self._responder.stream(role, input, wanted)) as events:
+            async for event in events:
+                yield event
+
+    def get_response(self, response_id: str) -> Response:
+        """A stored response. Raises ``UnknownResponse``."""
+        return bridge.run(self.aget_response(response_id))
+
+    async def aget_response(self, response_id: str) -> Response:
+        """:meth:`get_response`, async."""
+        return await self._responder.get(response_id)
+
+    def delete_response(self, response_id: str) -> None:
+        """Forget a stored response; what continues it can then be read, but not continued.
+
+        Raises ``UnknownResponse``.
+        """
+        bridge.run(self.adelete_response(response_id))
+
+    async def adelete_response(self, response_id: str) -> None:
+        """:meth:`delete_response`, async."""
+        await self._responder.delete(response_id)
+
+    @cached_property
+    def _responder(self) -> Responder:
+        from rolecall.models.responses.responder import Responder
+
+        return Responder(self)
+
     # --- other views on the same models ----------------------------------------------------
 
     def chat_model(
@@ -139,7 +218,7 @@ class LocalLLMClient:
         """A LangChain chat model that calls this role; binds tools, streams, is traced."""
         from rolecall.models.role_model import RoleChatModel
 
-        self._candidates(role)
+        self._candidates.of(role)
         return RoleChatModel(client=self, role=str(role), on_call=on_call, redactor=redactor)
 
     async def label_logprobs(
@@ -161,18 +240,23 @@ class LocalLLMClient:
         return label_scores(reply, labels)
 
     async def prepare(self, role: str) -> None:
-        """Open the first candidate of a role: pulls and starts an embedded model."""
-        await self._pool.wire(self._candidates(role)[0])
+        """Open the first candidate of a role that can be: pulls and starts an embedded model.
+
+        Raises:
+            UnknownRole: the stack has no such role.
+            RolecallError: none can be opened.
+        """
+        await self._candidates.open_first(str(role))
 
     async def aclose(self) -> None:
-        """Close this event loop's connections."""
+        """Close this event loop's connections, and the store of responses."""
         await self._pool.close()
+        if "_responder" in self.__dict__:
+            await self._responder.close()
 
     def close(self) -> None:
-        """Close the connections that synchronous calls opened."""
-        bridge.run(self._pool.close())
-
-    # --- candidates and attempts ------------------------------------------------------------
+        """Close the connections that synchronous calls opened, and the store of responses."""
+        bridge.run(self.aclose())
 
     async def _stream(
         self,
@@ -184,131 +268,8 @@ class LocalLLMClient:
         *,
         whole: bool,
     ) -> AsyncGenerator[AIMessageChunk, None]:
-        """Try the candidates in order.
-
-        A stream that broke after text was shown cannot begin again; a ``whole`` reply shows
-        nothing until it is complete, so it can.
-        """
-        prepared = [without_reasoning(m) for m in convert_to_messages(cast("Any", messages))]
-        options = options or CallOptions()
-        failures: list[RolecallError] = []
-        attempt = 0
-        for spec in self._pool.spread(self._candidates(role)):
-            waited_from = time.monotonic()
-            pause = _PAUSE_S
-            tries = 0
-            if _key(spec) in self._unscored:
-                options = replace(options, logprobs=False)
-            while tries < _TRIES:
-                tries += 1
-                attempt += 1
-                shown = False
-                complete: list[AIMessageChunk] = []
-                chunks = self._attempt(spec, role, attempt, prepared, options, on_call, redactor)
-                try:
-                    with self._pool.counted(spec):
-                        async with aclosing(chunks):
-                            async for chunk in chunks:
-                                if whole:
-                                    complete.append(chunk)
-                                    continue
-                                shown = True
-                                yield chunk
-                    for chunk in complete:
-                        yield chunk
-                    return
-                except RolecallError as failure:
-                    if shown:
-                        raise
-                    if options.logprobs and refuses(failure):
-                        self._unscored.add(_key(spec))
-                        options = replace(options, logprobs=False)
-                        tries -= 1
-                        continue
-                    failures.append(failure)
-                    if not (isinstance(failure, ModelCallFailed) and failure.retryable):
-                        break
-                    loading = failure.status == _LOADING
-                    if loading and time.monotonic() - waited_from < spec.timeout_s:
-                        tries = 0  # a server that loads its model is waited for
-                    if tries < _TRIES:
-                        await asyncio.sleep(pause)
-                        pause = min(2 * pause, _LONGEST_PAUSE_S)
-        raise none_left(role, failures)
-
-    def _candidates(self, role: str) -> list[ModelSpec]:
-        candidates = self.stack.models.get(str(role))
-        if not candidates:
-            raise UnknownRole(
-                f"stack {self.stack.name} has no model for the role {str(role)!r}; "
-                f"it has {', '.join(self.stack.models)}"
-            )
-        return candidates
-
-    async def _attempt(
-        self,
-        spec: ModelSpec,
-        role: str,
-        attempt: int,
-        messages: list[BaseMessage],
-        options: CallOptions,
-        on_call: OnCall | None,
-        redactor: Redactor | None,
-    ) -> AsyncGenerator[AIMessageChunk, None]:
-        api = "chat_completions" if spec.api == "auto" else spec.api
-        record = CallRecord(str(role), spec.id, spec.endpoint, api, attempt, time.time())
-        builder = ReplyBuilder(argument_schemas(options.tools), redactor, heard(messages))
-        received: list[str] = []
-        started = time.perf_counter()
-        arrived = False
-        try:
-            wire = await self._pool.wire(spec)
-            async with self._pool.slot(spec):
-                started = time.perf_counter()  # waiting for a place is not the model's time
-                # Calling the wire's own _astream keeps it out of callbacks: only the role's
-                # chat model is traced, so no token is reported twice.
-                source = cast(
-                    "AsyncGenerator[ChatGenerationChunk, None]",
-                    wire.model._astream(messages, **wire.arguments(options)),
-                )
-                async with aclosing(source):
-                    async for generation in timed(source, spec.timeout_s, spec.deadline_s):
-                        arrived = True
-                        shown = builder.feed(generation)
-                        if record.ttft_ms is None and (shown or generation.text):
-                            record.ttft_ms = _ms(started)
-                        for chunk in shown:
-                            received.append(str(chunk.content))
-                            yield chunk
-            if not builder.complete:
-                raise StreamBroken("" if arrived else ": nothing in it is of the API")
-            for chunk in builder.close():
-                if chunk.chunk_position == "last":
-                    chunk.response_metadata["model_name"] = spec.id
+        conversation = convert_to_messages(cast("Any", messages))
+        call = Call(str(role), conversation, options or CallOptions(), on_call, redactor)
+        async with aclosing(self._candidates.answer(call, whole=whole)) as chunks:
+            async for chunk in chunks:
                 yield chunk
-            record.status = "ok"
-        except (asyncio.CancelledError, GeneratorExit):
-            record.status, record.error = "cancelled", "cancelled by the caller"
-            raise
-        except Exception as error:
-            failure = explain(error, spec, partial="".join(received))
-            record.status, record.error = "error", str(failure)
-            if spec.endpoint == EMBEDDED and is_gone(failure):
-                await self._pool.forget(spec)
-            raise failure from error
-        finally:
-            record.latency_ms = _ms(started)
-            record.finish_reason = builder.finish_reason
-            if builder.usage is not None:
-                record.input_tokens = builder.usage["input_tokens"]
-                record.output_tokens = builder.usage["output_tokens"]
-            if on_call is not None:
-                on_call(record)
-
-
-def _key(spec: ModelSpec) -> tuple[str, str]:
-    return spec.id, spec.endpoint
-
-
-def _ms(since: float) -> float:
-    return (time.perf_counter() - since) * 1000.0

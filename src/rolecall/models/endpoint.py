@@ -16,6 +16,7 @@ import httpx
 
 from rolecall.config.schema import ModelSpec
 from rolecall.errors import ConfigError, RemoteEndpoint
+from rolecall.models.answer_body import bound
 
 _API_PATH = re.compile(
     r"(?:/(?:chat/completions|completions|responses|embeddings|models)"
@@ -225,4 +226,5 @@ def http_settings(timeout_s: float, *, tls: bool) -> dict[str, Any]:
         "follow_redirects": False,
         "timeout": httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)),
         "limits": httpx.Limits(max_connections=256, max_keepalive_connections=64),
+        "event_hooks": {"response": [bound]},
     }

@@ -7,10 +7,22 @@ import json
 import httpx
 
 from rolecall.config.schema import EMBEDDED, ModelSpec
-from rolecall.errors import ModelCallFailed, NoModelReachable, RolecallError, UnknownModel
+from rolecall.errors import (
+    ConfigError,
+    ContextTooLong,
+    DownloadFailed,
+    ModelCallFailed,
+    NoModelReachable,
+    RolecallError,
+    RunnerFailed,
+    UnknownModel,
+)
+from rolecall.models.limits import QueueFull
+from rolecall.models.retry_after import retry_after_of
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _REFUSALS = frozenset({400, 422, 501})
+_ASKING_FOR_TIME = frozenset({429, 503})
 
 
 class StreamBroken(Exception):
@@ -21,12 +33,27 @@ class RunnerGaveUp(Exception):
     """The runner itself reported a failure after it had begun to answer."""
 
 
+class AnswerTooLong(Exception):
+    """The answer went past what one answer may be: a runner that does not find an end."""
+
+    def __init__(self, bound: str) -> None:
+        super().__init__(f"its answer goes past {bound}, the bound for one answer")
+
+
 class DeadlinePassed(Exception):
-    """The attempt as a whole took longer than its ``deadline_s``."""
+    """The attempt took longer than the model's ``deadline_s``, or than its message says."""
 
 
 # Behind a TimeoutError stands the cancellation that it was made of.
-_TELLING = (httpx.HTTPError, TimeoutError, StreamBroken, RunnerGaveUp, DeadlinePassed)
+_TELLING = (
+    httpx.HTTPError,
+    TimeoutError,
+    StreamBroken,
+    RunnerGaveUp,
+    AnswerTooLong,
+    DeadlinePassed,
+    QueueFull,
+)
 
 
 def explain(error: BaseException, spec: ModelSpec, partial: str = "") -> RolecallError:
@@ -43,19 +70,25 @@ def explain(error: BaseException, spec: ModelSpec, partial: str = "") -> Rolecal
 
     def failed(what: str, *, retryable: bool, status: int | None = None) -> ModelCallFailed:
         return ModelCallFailed(
-            f"{where}: {what}", retryable=retryable, status=status, partial=partial
+            f"{where}: {what}",
+            retryable=retryable,
+            status=status,
+            partial=partial,
+            retry_after=retry_after_of(error) if status in _ASKING_FOR_TIME else None,
         )
 
     status, body = _status(error)
     if status is not None:
         return failed(_say_status(status, body), retryable=status in _AGAIN, status=status)
     cause = _root(error)
-    if isinstance(cause, DeadlinePassed):
+    if isinstance(cause, DeadlinePassed) and not str(cause):
         return failed(
             f"not finished within {spec.deadline_s:g} s; a long answer may need a larger "
             "deadline_s in the stack",
             retryable=False,
         )
+    if isinstance(cause, AnswerTooLong | DeadlinePassed | QueueFull):
+        return failed(str(cause), retryable=False)
     if isinstance(cause, StreamBroken):
         return failed(f"the answer ends before it is complete{cause}", retryable=True)
     if isinstance(cause, RunnerGaveUp):
@@ -91,6 +124,8 @@ def _status(error: BaseException) -> tuple[int | None, str]:
     if isinstance(body, dict):
         inner = body.get("error", body)
         text = inner.get("message", text) if isinstance(inner, dict) else inner
+    elif isinstance(body, str) and body.strip():
+        text = body
     return status, _short(str(text))
 
 
@@ -135,9 +170,32 @@ def is_gone(failure: RolecallError) -> bool:
     return isinstance(failure, ModelCallFailed) and failure.retryable and failure.status is None
 
 
+def severity(failure: RolecallError) -> int:
+    """How much a failure says against the server: 0 nothing, 1 it may pass, 2 it cost much.
+
+    Nothing: what the request itself or the stack is to blame for, a full queue, a slow answer.
+    Much: a whole time limit of silence, or text that had come and is of no use now.
+    """
+    if isinstance(failure, RunnerFailed | DownloadFailed):
+        return 1
+    if not isinstance(failure, ModelCallFailed):
+        return 0
+    if failure.partial and failure.retryable:
+        return 2
+    if failure.retryable:
+        return 1
+    cause = _root(failure)
+    return 2 if isinstance(cause, TimeoutError | httpx.TimeoutException) else 0
+
+
 def refuses(failure: RolecallError) -> bool:
     """Whether the server did not like the request itself."""
     return isinstance(failure, ModelCallFailed) and failure.status in _REFUSALS
+
+
+def is_mistake(failure: RolecallError) -> bool:
+    """Whether the stack is to be corrected: no other model should paper over that."""
+    return isinstance(failure, ConfigError)
 
 
 def none_left(role: str, failures: list[RolecallError]) -> RolecallError:
@@ -148,6 +206,11 @@ def none_left(role: str, failures: list[RolecallError]) -> RolecallError:
     unique = list(dict.fromkeys(str(failure) for failure in failures))
     if len(unique) == 1 and not isinstance(failures[0], ModelCallFailed):
         return failures[0]
+    if any(isinstance(failure, ContextTooLong) for failure in failures) and all(
+        isinstance(failure, ContextTooLong) or getattr(failure, "too_long", False)
+        for failure in failures
+    ):
+        return ContextTooLong("\n".join(unique))
     if all(isinstance(failure, UnknownModel) for failure in failures):
         return UnknownModel("\n".join(unique))
     reasons = "\n".join(f"  - {line}" for line in unique)

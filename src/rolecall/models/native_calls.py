@@ -76,7 +76,8 @@ class NativeCalls:
         last = same[-1]
         if identity and last.id and identity != last.id:
             return None
-        if name and (_is_object(last.arguments) or (index is None and last.name)):
+        whole = name and last.arguments.endswith("}") and _is_object(last.arguments)
+        if name and (whole or (index is None and last.name)):
             return None
         return last
 
@@ -107,4 +108,5 @@ def _mended(text: str) -> str:
     found = read_value(inner.strip()) if isinstance(inner, str) else None
     if found is not None and isinstance(found[0], dict):
         return json.dumps(found[0], ensure_ascii=False)
-    return text
+    # As a JSON text it is unreadable to everyone: half an argument must not be guessed whole.
+    return json.dumps(text, ensure_ascii=False)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,11 @@ import httpx
 
 from rolecall.config.schema import EMBEDDED, ModelSpec, Stack
 from rolecall.errors import UnknownModel
+from rolecall.models.context import ContextGuard
 from rolecall.models.endpoint import Address, address_of, list_models, name_at, refuse_remote
+from rolecall.models.identity import seen_before
+from rolecall.models.limits import Limits
+from rolecall.models.schema_modes import SchemaModes
 from rolecall.models.wire import Wire, open_wire
 from rolecall.progress import Progress, SilentProgress
 
@@ -24,19 +26,10 @@ _EMBEDDED_CONTEXT = 8192
 
 
 @dataclass
-class _Slots:
-    """The places for calls to one model at one endpoint."""
-
-    free: asyncio.Semaphore
-    calls: int = 0
-
-
-@dataclass
 class _Loop:
-    """What belongs to one event loop: connections and semaphores cannot cross loops."""
+    """What belongs to one event loop: connections cannot cross loops."""
 
     wires: dict[str, Wire] = field(default_factory=dict)
-    slots: dict[tuple[str, str], _Slots] = field(default_factory=dict)
     opening: dict[str, asyncio.Lock] = field(default_factory=dict)
 
 
@@ -54,7 +47,10 @@ class ModelPool:
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = (
             weakref.WeakKeyDictionary()
         )
+        self._limits: dict[tuple[str, str], Limits] = {}
         self._runner: EmbeddedRunner | None = None
+        self.context = ContextGuard()
+        self.schemas = SchemaModes()
 
     async def wire(self, spec: ModelSpec) -> Wire:
         """The open wire of a model.
@@ -67,28 +63,29 @@ class ModelPool:
             return here.wires[key]
         async with here.opening.setdefault(key, asyncio.Lock()):
             if key not in here.wires:
+                named = spec
                 if spec.endpoint == EMBEDDED:
                     address = await asyncio.to_thread(self._ensure_embedded, spec)
                 else:
                     await refuse_remote(spec)
                     address = address_of(spec)
                     spec = await _as_listed(spec, address)
-                here.wires[key] = open_wire(spec, address)
+                here.wires[key] = open_wire(spec, address, await seen_before(named, address))
             return here.wires[key]
 
-    def slot(self, spec: ModelSpec) -> asyncio.Semaphore:
-        """A place for one call: bounds those that a model at an endpoint gets at a time."""
-        return self._slots(spec).free
-
-    @contextmanager
-    def counted(self, spec: ModelSpec) -> Iterator[None]:
-        """Count a call towards its endpoint's load, from when the endpoint is chosen."""
-        slots = self._slots(spec)
-        slots.calls += 1
-        try:
-            yield
-        finally:
-            slots.calls -= 1
+    def limits(self, spec: ModelSpec) -> Limits:
+        """What the model is given at a time at its endpoint, over all roles that name it."""
+        key = (spec.endpoint, spec.id)
+        if key not in self._limits:
+            same = [spec, *self._same(spec)]
+            rates = [s.requests_per_minute for s in same if s.requests_per_minute is not None]
+            limits = Limits(
+                max(other.max_concurrency for other in same),
+                max(other.max_queue for other in same),
+                min(rates, default=None),
+            )
+            self._limits.setdefault(key, limits)
+        return self._limits[key]
 
     def spread(self, candidates: list[ModelSpec]) -> list[ModelSpec]:
         """The candidates in order of preference, endpoints of the same model by least load."""
@@ -97,17 +94,15 @@ class ModelPool:
         places: dict[str, int] = {}
         for spec in candidates:
             places.setdefault(spec.id, len(places))
-        return sorted(candidates, key=lambda spec: (places[spec.id], self._load(spec)))
+        return sorted(candidates, key=lambda spec: (places[spec.id], self.limits(spec).load))
 
-    def _load(self, spec: ModelSpec) -> float:
-        return self._slots(spec).calls / spec.max_concurrency
-
-    def _slots(self, spec: ModelSpec) -> _Slots:
-        key = (spec.endpoint, spec.id)
-        slots = self._here().slots
-        if key not in slots:
-            slots[key] = _Slots(asyncio.Semaphore(spec.max_concurrency))
-        return slots[key]
+    def _same(self, spec: ModelSpec) -> list[ModelSpec]:
+        return [
+            other
+            for candidates in self._stack.models.values()
+            for other in candidates
+            if (other.endpoint, other.id) == (spec.endpoint, spec.id)
+        ]
 
     async def forget(self, spec: ModelSpec) -> None:
         """Close a model's connections; the next call opens (and starts) it again."""
@@ -137,12 +132,7 @@ class ModelPool:
 
         if self._runner is None:
             self._runner = EmbeddedRunner(self._progress)
-        same = [
-            other
-            for candidates in self._stack.models.values()
-            for other in candidates
-            if other.endpoint == EMBEDDED and other.id == spec.id
-        ] or [spec]
+        same = self._same(spec) or [spec]
         server = self._runner.ensure(
             spec.id,
             context_length=max(other.context_length or _EMBEDDED_CONTEXT for other in same),

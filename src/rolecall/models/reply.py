@@ -18,10 +18,16 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel
 
+from rolecall.models.arguments import fitted
+from rolecall.models.failures import AnswerTooLong
 from rolecall.models.native_calls import NativeCalls, new_id
 from rolecall.models.text.reasoning import ReasoningSplitter, split_reasoning
+from rolecall.models.text.reasoning_marks import LONE_CLOSER
 from rolecall.models.text.redaction import Redactor
 from rolecall.models.text.tool_calls import TextCall, ToolCallGate
+
+MAX_CHARACTERS = 1_000_000
+"""Of one answer, its reasoning and its tool calls together: about 250,000 tokens."""
 
 _CALL_MARKS = (
     "<tool",
@@ -51,6 +57,7 @@ class ReplyBuilder:
         heard: Sequence[str] = (),
     ) -> None:
         self._heard = [text for text in heard if any(mark in text for mark in _CALL_MARKS)]
+        self._tools = tools
         self._splitter = ReasoningSplitter()
         self._gate = ToolCallGate(tools)
         self._filter = redactor.stream() if redactor else None
@@ -61,9 +68,14 @@ class ReplyBuilder:
         self.usage: UsageMetadata | None = None
         self.finish_reason: str | None = None
         self._spoke = False
+        self._left = MAX_CHARACTERS
 
     def feed(self, generation: ChatGenerationChunk) -> list[AIMessageChunk]:
-        """Take one chunk from the wire."""
+        """Take one chunk from the wire.
+
+        Raises:
+            AnswerTooLong: with it, the answer is longer than :data:`MAX_CHARACTERS`.
+        """
         chunk = generation.message
         if not isinstance(chunk, AIMessageChunk):
             return []
@@ -71,11 +83,16 @@ class ReplyBuilder:
             self._note(generation.generation_info)
         if chunk.response_metadata:
             self._note(chunk.response_metadata)
-        if chunk.usage_metadata:
-            self.usage = chunk.usage_metadata  # some runners count up with every chunk
+        usage = chunk.usage_metadata
+        if usage and usage["input_tokens"] >= 0 and usage["output_tokens"] >= 0:
+            self.usage = usage  # some runners count up with every chunk
         for call in chunk.tool_call_chunks:
             self._native.feed(call)
         text, reasoning = _parts(chunk)
+        arguments = sum(len(call["args"] or "") for call in chunk.tool_call_chunks)
+        self._left -= len(text) + len(reasoning) + arguments
+        if self._left < 0:
+            raise AnswerTooLong(f"{MAX_CHARACTERS:,} characters")
         out: list[AIMessageChunk] = []
         self._spoke = self._spoke or bool(text or reasoning)
         if reasoning:
@@ -112,13 +129,17 @@ class ReplyBuilder:
             out += _chunks(reasoning=self._reasoning_filter.close())
         cut = self.finish_reason == "length"
         meant = [call for call in written if not any(_quotes(call, t) for t in self._heard)]
-        calls = self._native.close(cut=cut) or [
-            _as_chunk(index, call) for index, call in enumerate(meant)
-        ]
+        native = self._native.close(cut=cut)
+        calls = native or [_as_chunk(index, call) for index, call in enumerate(meant)]
+        calls = [_fitting(call, self._tools.get(call["name"] or "")) for call in calls]
         if calls and not cut:
             self.finish_reason = "tool_calls"
+        elif self.finish_reason == "tool_calls":
+            self.finish_reason = "stop"  # announced, and none came
         metadata = {key: self._metadata[key] for key in ("logprobs",) if key in self._metadata}
         metadata["finish_reason"] = self.finish_reason or "stop"
+        if calls and not native:
+            metadata["calls_as_text"] = "plain" if self._gate.unmarked else "marked"
         if self._logprobs:
             metadata["mean_logprob"] = sum(self._logprobs) / len(self._logprobs)
         out.append(
@@ -171,7 +192,8 @@ def final(chunks: list[AIMessageChunk]) -> AIMessage:
     if len(chunks) > 1:
         merged = merged.__add__(chunks[1:])
     content, extras = merged.content, merged.additional_kwargs
-    if isinstance(content, str) and "reasoning_content" not in extras:
+    lone = isinstance(content, str) and LONE_CLOSER.search(content) is not None
+    if isinstance(content, str) and lone and "reasoning_content" not in extras:
         # only the whole text can show that the chat template had opened the reasoning
         reasoning, answer = split_reasoning(content)
         if reasoning:
@@ -223,6 +245,19 @@ def _plain(logprobs: Any) -> Any:
     if not isinstance(logprobs, list):
         return logprobs
     return [e.model_dump() if isinstance(e, BaseModel) else e for e in logprobs]
+
+
+def _fitting(call: ToolCallChunk, schema: Mapping[str, Any] | None) -> ToolCallChunk:
+    """The call with arguments of the types that its tool's schema names, where that is clear."""
+    if not schema:
+        return call
+    try:
+        arguments = json.loads(call["args"] or "")
+    except ValueError:
+        return call
+    if not isinstance(arguments, dict):
+        return call
+    return {**call, "args": json.dumps(fitted(arguments, schema))}
 
 
 def _as_chunk(index: int, call: TextCall) -> ToolCallChunk:

@@ -5,38 +5,42 @@ A runner may ignore the schema, so its answer is read as leniently as a tool cal
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
-from langchain_core.utils.function_calling import convert_to_json_schema
-from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from rolecall import bridge
-from rolecall.errors import ModelCallFailed
-from rolecall.models.text.loose_json import read_value
+from rolecall.errors import AnswerTruncated, AnswerUnfit, ModelCallFailed
+from rolecall.models.object_reading import Unfit, goes_round, read_answer
+from rolecall.models.portable_schema import bounded
+from rolecall.models.schema_modes import demand_for
+from rolecall.models.schema_validation import check_schema
+from rolecall.models.target import Schema, schema_of
 
-_MOST_OBJECTS = 20
-_TYPES: dict[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list,),
-    "string": (str,),
-    "boolean": (bool,),
-    "null": (type(None),),
-    "integer": (int,),
-    "number": (int, float),
-}
+__all__ = ["Ask", "Outcome", "Schema", "obtain", "structured"]
 
-Schema = dict[str, Any] | type
-"""A pydantic class, a TypedDict, a JSON schema or a function in OpenAI's form."""
+_ROUND_TEXT_CHARS = 160  # bounds of the second try, after an answer that went round in circles
+_ROUND_ITEMS = 8
+_ROUND_LEVELS = 3
+
+Ask = Callable[[list[BaseMessage], dict[str, Any]], Awaitable[AIMessage]]
+"""Calls the model with messages and a JSON schema."""
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
+    """What came of asking for an object.
+
+    Attributes:
+        raw: the last reply. Its ``response_metadata["structured"]`` says how many ``attempts`` it
+            took and, of a second one, ``why``.
+        parsed: the object; ``None`` only together with an ``error``.
+    """
+
     raw: AIMessage
     parsed: Any = None
     error: ModelCallFailed | None = None
@@ -52,17 +56,23 @@ def structured(
     """A runnable that answers with an object of ``schema``, never with ``None``.
 
     Args:
-        model: already bound to the schema.
+        model: the schema is bound to it for each call.
         prepare: turns the input into messages.
-        schema: a pydantic class gives instances, everything else dicts.
+        schema: a pydantic class gives instances, everything else plain JSON values.
         include_raw: give ``{"raw", "parsed", "parsing_error"}`` and do not raise.
 
     Raises:
-        ModelCallFailed: the answer did not fit twice.
+        UsageError: at once, when ``schema`` is no JSON schema.
+        AnswerTruncated: the answer was cut off by the token limit.
+        AnswerUnfit: the answer did not fit twice.
     """
+    check_schema(schema_of(schema))
 
     async def ask(given: LanguageModelInput, config: RunnableConfig) -> Any:
-        outcome = await _ask(model, prepare(given), schema, config)
+        async def call(messages: list[BaseMessage], sent: dict[str, Any]) -> AIMessage:
+            return await model.bind(schema=sent).ainvoke(messages, config)
+
+        outcome = await obtain(call, prepare(given), schema)
         if include_raw:
             return {
                 "raw": outcome.raw,
@@ -79,82 +89,64 @@ def structured(
     return RunnableLambda(ask_and_wait, afunc=ask, name="structured_answer")
 
 
-async def _ask(
-    model: Runnable[LanguageModelInput, AIMessage],
-    messages: list[BaseMessage],
-    schema: Schema,
-    config: RunnableConfig,
-) -> _Outcome:
-    reply = await model.ainvoke(messages, config)
-    try:
-        return _Outcome(reply, _read(reply.text, schema))
-    except ValueError as error:
-        why = str(error)
-    demand = (
-        f"That does not fit: {why}\nReply with nothing but one JSON object of this schema:\n"
-        + json.dumps(convert_to_json_schema(schema), ensure_ascii=False)
-    )
-    said = AIMessage(reply.text or "{}")
-    reply = await model.ainvoke([*messages, said, HumanMessage(demand)], config)
-    try:
-        return _Outcome(reply, _read(reply.text, schema))
-    except ValueError as error:
-        who = reply.response_metadata.get("model_name", "the model")
-        failure = ModelCallFailed(
-            f"{who}: its answer does not fit the schema, also not on a second try: {error}. "
-            "rolecall doctor shows whether its endpoint obeys JSON schemas.",
-            retryable=False,
-            partial=reply.text,
-        )
-        return _Outcome(reply, error=failure)
+async def obtain(ask: Ask, messages: list[BaseMessage], schema: Schema) -> Outcome:
+    """Ask for an object of ``schema``, and once more if the answer does not fit.
 
-
-def _read(text: str, schema: Schema) -> Any:
-    """The object in an answer.
-
-    Raises:
-        ValueError: there is none, or it does not fit (pydantic's error is one).
+    An answer that was cut off is not asked for again: it would be cut again. Only one that went
+    round in circles is, with its texts and lists bounded.
     """
-    found = _object_in(text)
-    if found is None:
-        raise ValueError("no JSON object in the answer" if text.strip() else "the answer is empty")
-    if isinstance(schema, type) and is_basemodel_subclass(schema):
-        # pydantic v1 classes have parse_obj only
-        validate = getattr(schema, "model_validate", None) or getattr(schema, "parse_obj")  # noqa: B009
-        return validate(found)
-    _check(found, convert_to_json_schema(schema), "the answer")
-    return found
+    wanted = schema_of(schema)
+    reply = await ask(messages, wanted)
+    try:
+        return Outcome(_marked(reply, 1), read_answer(reply, schema, wanted))
+    except Unfit as unfit:
+        first = unfit
+    why = str(first)
+    if first.cut:
+        if not goes_round(reply.text):
+            return Outcome(_marked(reply, 1), error=_truncated(reply))
+        why = "it went round in circles and was cut off"
+        narrow = bounded(wanted, _ROUND_TEXT_CHARS, _ROUND_ITEMS, _ROUND_LEVELS)
+        again = await ask(messages, narrow)
+    else:
+        demand = f"That does not fit: {why}\n{demand_for(wanted)}"
+        said = AIMessage(reply.text or "{}")
+        again = await ask([*messages, said, HumanMessage(demand)], wanted)
+    marked = _marked(again, 2, why)
+    try:
+        return Outcome(marked, read_answer(again, schema, wanted))
+    except Unfit as unfit:
+        return Outcome(marked, error=_truncated(again) if unfit.cut else _unfit(again, unfit))
 
 
-def _object_in(text: str) -> dict[str, Any] | None:
-    at = -1
-    for _ in range(_MOST_OBJECTS):
-        at = text.find("{", at + 1)
-        if at < 0:
-            return None
-        found = read_value(text, at)
-        if found is not None and isinstance(found[0], dict):
-            return found[0]
-    return None
+def _marked(reply: AIMessage, attempts: int, why: str | None = None) -> AIMessage:
+    note = {"attempts": attempts} | ({"why": why} if why else {})
+    return reply.model_copy(
+        update={"response_metadata": {**reply.response_metadata, "structured": note}}
+    )
 
 
-def _check(value: object, schema: Mapping[str, Any], where: str) -> None:
-    """The part of JSON Schema that models get wrong: types, required keys, enumerations."""
-    if "enum" in schema and value not in schema["enum"]:
-        raise ValueError(f"{where} is not one of {schema['enum']}")
-    named = schema.get("type")
-    kinds = named if isinstance(named, list) else [named] if isinstance(named, str) else []
-    allowed = tuple(kind for name in kinds for kind in _TYPES.get(name, (object,)))
-    is_switch = isinstance(value, bool) and bool not in allowed and object not in allowed
-    if allowed and (is_switch or not isinstance(value, allowed)):
-        raise ValueError(f"{where} is not of type {named}")
-    if isinstance(value, dict):
-        for key in schema.get("required") or []:
-            if key not in value:
-                raise ValueError(f"{where} lacks {key!r}")
-        for key, inner in (schema.get("properties") or {}).items():
-            if key in value and isinstance(inner, dict):
-                _check(value[key], inner, f"{key!r}")
-    if isinstance(value, list) and isinstance(schema.get("items"), dict):
-        for item in value:
-            _check(item, schema["items"], f"an item of {where}")
+def _truncated(reply: AIMessage) -> AnswerTruncated:
+    written = reply.usage_metadata["output_tokens"] if reply.usage_metadata else None
+    size = f" after {written} tokens" if written else ""
+    round_and_round = " It went round in circles." if goes_round(reply.text) else ""
+    return AnswerTruncated(
+        f"{_who(reply)}: its answer was cut off{size}, before the object was complete."
+        f"{round_and_round} Give the call or the model's sampling a larger max_tokens, or bound "
+        "the schema (maxLength, maxItems).",
+        retryable=False,
+        partial=reply.text,
+    )
+
+
+def _unfit(reply: AIMessage, why: Unfit) -> AnswerUnfit:
+    return AnswerUnfit(
+        f"{_who(reply)}: its answer does not fit the schema, also not on a second try: {why}. "
+        "rolecall doctor shows whether its endpoint obeys JSON schemas.",
+        retryable=False,
+        partial=reply.text,
+    )
+
+
+def _who(reply: AIMessage) -> str:
+    return str(reply.response_metadata.get("model_name", "the model"))

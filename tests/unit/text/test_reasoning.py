@@ -52,6 +52,26 @@ CASES = [
         "<|start|>assistant" + HARMONY_CALL,
     ),
     ("<|channel|> is a token", "", "<|channel|> is a token"),
+    ("<think>a</think></think>\nB", "a", "B"),
+    ("<think>\n<think>\nonce closed</think>B", "\n<think>\nonce closed", "B"),
+    ("<think>a <think>b</think> c</think>\n\nD", "a <think>b c", "D"),
+    ("<think>the <think> tag</think>\nB, then more", "the <think> tag", "B, then more"),
+    ("[THINK]a [THINK]b[/THINK] c[/THINK]D", "a [THINK]b c", "D"),
+    ("analysisThey greet.assistantfinalHello!", "They greet.", "Hello!"),
+    ("analysisCut off assistantfin", "Cut off assistantfin", ""),
+    (
+        'analysisI ask.assistantcommentary to=functions.clock json{"zone": "UTC"}',
+        "I ask.",
+        '<|channel|>commentary to=functions.clock<|message|>{"zone": "UTC"}',
+    ),
+    (
+        'commentary to=functions.clock json{"zone": "UTC"}',
+        "",
+        '<|channel|>commentary to=functions.clock<|message|>{"zone": "UTC"}',
+    ),
+    ("analysis of the data", "", "analysis of the data"),
+    ("analysis", "", "analysis"),
+    ("commentary to=nobody", "", "commentary to=nobody"),
     ("The tag <think> opens, </think> closes.", "", "The tag <think> opens, </think> closes."),
     ("```\n<think>x</think>\n```", "", "```\n<think>x</think>\n```"),
     ("<thin", "", "<thin"),
@@ -117,7 +137,8 @@ def test_reasoning_streams() -> None:
 PARTS = st.sampled_from(
     ["<think>", "</think>", "<thinking>", "[THINK]", "[/THINK]", "<|channel|>", "analysis", "<",
      "final", "<|message|>", "<|end|>", "<|start|>assistant", "<|return|>", "\n", " ", "word",
-     " to=functions.f", "<|call|>", "```", "`", "<thi"]
+     " to=functions.f", "<|call|>", "```", "`", "<thi", "commentary", "assistantfinal", "We", "{",
+     " json", "assistant"]
 )  # fmt: skip
 
 

@@ -93,6 +93,11 @@ CALLS = [
     # Python
     ('calculator(expression="2+2")', [CALC_CALL], ""),
     (' [add(a=1, b=2.5), clock("UTC")]\n', [ADD_CALL, CLOCK_CALL], ""),
+    # a name that no tool has, and nothing else
+    ('{"name": "hello", "arguments": {}}', [("hello", {})], ""),
+    ('```json\n{"name": "hello", "arguments": {"to": "you"}}\n```\n', [("hello", {"to": "you"})],
+     ""),
+    ('[{"name": "hello", "parameters": {}}]', [("hello", {})], ""),
     # duplicates
     (f"{CALC}\n{CALC}", [CALC_CALL], ""),
 ]  # fmt: skip
@@ -111,8 +116,12 @@ TEXTS = [
     '{"name": "Anna", "age": 7}',
     '{"name": "clock", "price": 10}',
     '{"name": "calculator"}',
-    '{"name": "unknown", "arguments": {}}',
-    '```json\n{"name": "unknown", "arguments": {}}\n```',
+    '{"name": "unknown", "arguments": {}} is what I would call.',
+    '```json\n{"name": "unknown", "arguments": {}}\n```\nSo it goes.',
+    'Look:\n{"name": "unknown", "arguments": {}}',
+    '{"name": "unknown", "arguments": {}, "price": ',
+    '{"name": "unknown", "city": "Bonn"}',
+    '{"name": "two words", "arguments": {}}',
     '{"type": "function", "function": {"name": "clock", "description": "The time.", '
     '"parameters": {"type": "object", "properties": {}}}}',
     '{"name": "clock", "parameters": {"type": "object", "properties": {"zone": {}}}}',

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from rolecall.models.scripted.connection import Connection, head
 from rolecall.models.scripted.events import Event, encode
 from rolecall.models.scripted.script import Fault, Request, ScriptedReply
+from rolecall.models.scripted.verbatim import Verbatim
 
 _HTML = b"<!DOCTYPE html><html><body><h1>Not the runner you meant</h1></body></html>"
 # A private character, swapped for bytes that are no UTF-8 once the answer is encoded.
 _MARK = "\ue000"
+_FLUSH_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,24 @@ def deliver(connection: Connection, reply: ScriptedReply, request: Request, voic
     if request.stream:
         return _stream(connection, reply, request, voice)
     return _whole(connection, reply, request, voice)
+
+
+def recite(connection: Connection, answer: Verbatim) -> bool:
+    """Send an answer as it stands; the connection lives on.
+
+    Raises:
+        ClientGone: the client left before the end.
+    """
+    if not answer.events:
+        body = answer.whole
+        start = head(answer.status, answer.content_type, len(body), answer.headers)
+        connection.send(start + body)
+        return True
+    connection.send(head(answer.status, answer.content_type, None, answer.headers))
+    for piece in answer.pieces():
+        connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+    connection.send(b"0\r\n\r\n")
+    return True
 
 
 def _instead(fault: Fault, voice: Voice) -> bytes:
@@ -118,6 +138,8 @@ def _stream(connection: Connection, reply: ScriptedReply, request: Request, voic
         if kind == "hang_after_first_token" and tokens:
             flush()
             connection.rest(None)
+        if len(waiting) > _FLUSH_BYTES:
+            flush()
     if fault and fault.kind == "cut_stream" and not fault.clean:
         flush()
         return False

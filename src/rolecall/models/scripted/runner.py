@@ -6,13 +6,13 @@ import selectors
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from rolecall.models.scripted.connection import BadRequest, ClientGone, Connection
-from rolecall.models.scripted.delivery import Voice, deliver
+from rolecall.models.scripted.delivery import Voice, deliver, recite
 from rolecall.models.scripted.dialect import Dialect, speech_of
 from rolecall.models.scripted.script import (
     Fault,
@@ -22,6 +22,10 @@ from rolecall.models.scripted.script import (
     ScriptedReply,
     perform,
 )
+from rolecall.models.scripted.verbatim import Verbatim
+
+Page = dict[str, Any] | Verbatim | Callable[[Request], "dict[str, Any] | Verbatim"]
+"""What a path says: JSON, a whole HTTP answer, or a rule that gives one of them."""
 
 _HOST = "127.0.0.1"
 _JOIN_S = 5.0
@@ -34,6 +38,7 @@ class ScriptedRunner:
         default: the script when the queue is empty; a rule ``(Request) -> ScriptedReply`` lets one
             runner serve every role.
         faults: faults by path (``{"/v1/models": "hang_before_headers"}``), before any script.
+        pages: what further paths say (``{"/props": {"n_ctx": 4096}}``), instead of the dialect.
         requests: everything it was asked, in order; ``calls`` are those put to a model.
         cancelled: clients that left before their answer was complete.
         most_at_once: the largest number of calls that were being answered at the same time.
@@ -52,6 +57,7 @@ class ScriptedRunner:
         self.dialect = dialect
         self.default: Script = ScriptedReply("ok")
         self.faults: dict[str, Fault | FaultKind | int] = {}
+        self.pages: dict[str, Page] = {}
         self.requests: list[Request] = []
         self.cancelled = 0
         self.most_at_once = 0
@@ -160,17 +166,17 @@ class ScriptedRunner:
         try:
             request = connection.read()
         except BadRequest as error:
-            reply, voice = self._refusal(400, str(error))
-            deliver(connection, reply, Request("POST", "/", {}, {}), voice)
+            refusal, plain = self._refusal(400, str(error))
+            deliver(connection, refusal, Request("POST", "/", {}, {}), plain)
             return False
         if request is None:
             return False
         self.requests.append(request)
         reply, voice = self._answer(request)
         if request.path not in self._speech.voices:
-            return deliver(connection, reply, request, voice)
+            return _say(connection, reply, request, voice)
         with self._counted():
-            return deliver(connection, reply, request, voice)
+            return _say(connection, reply, request, voice)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -183,10 +189,12 @@ class ScriptedRunner:
             with self._lock:
                 self._answering -= 1
 
-    def _answer(self, request: Request) -> tuple[ScriptedReply, Voice]:
+    def _answer(self, request: Request) -> tuple[ScriptedReply | Verbatim, Voice]:
         voice = self._speech.voices.get(request.path)
         if (fault := self.faults.get(request.path)) is not None:
             return ScriptedReply(fault=fault), voice or self._speech.plain(self._about(request))
+        if (page := self.pages.get(request.path)) is not None:
+            return self._page(page, request)
         if voice is None:
             if (found := self._about(request)) is not None:
                 return ScriptedReply(), self._speech.plain(found)
@@ -201,6 +209,15 @@ class ScriptedRunner:
         except Exception as error:  # a rule is the user's code: the client must not wait for it
             return self._refusal(500, f"the rule raised {type(error).__name__}: {error}")
 
+    def _page(self, page: Page, request: Request) -> tuple[ScriptedReply | Verbatim, Voice]:
+        try:
+            said = page(request) if callable(page) else page
+        except Exception as error:  # a rule is the user's code: the client must not wait for it
+            return self._refusal(500, f"the rule raised {type(error).__name__}: {error}")
+        if isinstance(said, Verbatim):
+            return said, self._speech.plain({})
+        return ScriptedReply(), self._speech.plain(said)
+
     def _about(self, request: Request) -> dict[str, Any] | None:
         """What the runner says about itself, by path."""
         if request.path == "/api/show" and not self._has(request.model):
@@ -214,3 +231,11 @@ class ScriptedRunner:
     def _refusal(self, status: int, message: str) -> tuple[ScriptedReply, Voice]:
         fault = Fault("status", status=status, body=self._speech.error(status, message))
         return ScriptedReply(fault=fault), self._speech.plain({})
+
+
+def _say(
+    connection: Connection, reply: ScriptedReply | Verbatim, request: Request, voice: Voice
+) -> bool:
+    if isinstance(reply, Verbatim):
+        return recite(connection, reply)
+    return deliver(connection, reply, request, voice)

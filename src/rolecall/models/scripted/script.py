@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rolecall.models.scripted.verbatim import Verbatim
+
 FaultKind = Literal[
     "status",
     "refuse",
@@ -170,11 +172,11 @@ class Request:
         return max(int(wanted), 1) if self.body.get("logprobs") or wanted else 0
 
 
-Script = ScriptedReply | str | Callable[[Request], "ScriptedReply | str"]
-"""A reply, its text alone, or a rule that answers a request."""
+Script = ScriptedReply | Verbatim | str | Callable[[Request], "ScriptedReply | Verbatim | str"]
+"""A reply, its text alone, a whole HTTP answer, or a rule that answers a request."""
 
 
-def perform(script: Script, request: Request) -> ScriptedReply:
+def perform(script: Script, request: Request) -> ScriptedReply | Verbatim:
     """The reply that a script gives to a request."""
     reply = script(request) if callable(script) else script
     return ScriptedReply(reply) if isinstance(reply, str) else reply

@@ -24,7 +24,9 @@ FUNCTION = rf"<(?:function|invoke)(?:=|\s+name=)[\"']?{ANY_NAME}[\"']?\s*>"
 NAME = rf"<name>\s*{ANY_NAME}\s*</name>\s*<(?:arguments|parameters)>"
 # Mistral's tokenizers, version 3 (a list) and from version 11 on (name, then arguments).
 MISTRAL = rf"\[TOOL_CALLS\]\s*(?:[\[{{]|{ANY_NAME}(?:\[CALL_ID\]\w{{1,64}})?(?:\[ARGS\])?\s*\{{)"
-LLAMA = rf"<\|python_tag\|>\s*(?:[\[{{]|{ANY_NAME}\()"
+# Llama's tag; Granite's and Phi-4-mini's, LFM2's, Command R's, each with JSON or Python behind it.
+LLAMA_TAG = r"<\|(?:python_tag|tool_call|tool_call_start|START_ACTION)\|>"
+LLAMA = rf"{LLAMA_TAG}\s*(?:[\[{{]|{ANY_NAME}\()"
 # gpt-oss: a message on the commentary channel, sent to a function.
 HARMONY = (
     rf"(?:<\|start\|>assistant ?to={ANY_NAME}<\|channel\|>(?:commentary|analysis)[^<]{{0,80}}"
@@ -41,6 +43,7 @@ class Openers:
     """What may begin a call, by where it stands in the reply."""
 
     at_start: regex.Pattern[str]
+    stranger: regex.Pattern[str]
     after_lead: regex.Pattern[str]
     at_line: regex.Pattern[str]
     inline: regex.Pattern[str]
@@ -66,10 +69,16 @@ def _compiled(names: tuple[str, ...]) -> Openers:
     )
     json = rf"(?:\[\s*)?{item}"
     python = rf"(?:\[\s*)?(?:{known})\("
-    fenced = rf"{FENCE}(?:{json}|{_MARKED})|```[ \t]*tool_code\s*{python}"
+    stranger = (
+        r"(?:\[\s*)?\{\s*[\"']?name[\"']?\s*:\s*"
+        rf"[\"']{ANY_NAME}[\"']\s*,\s*[\"']?(?:arguments|parameters)[\"']?\s*:\s*\{{"
+    )
+    printed = rf"(?:print\()?(?:default_api\.)?{python}"
+    fenced = rf"{FENCE}(?:{json}|{_MARKED})|```[ \t]*tool_code\s*{printed}"
     after_lead = f"{json}|{fenced}|{_MARKED}"
     return Openers(
-        at_start=regex.compile(f"{after_lead}|{python}"),
+        at_start=regex.compile(f"{after_lead}|{python}|(?:{FENCE})?{stranger}"),
+        stranger=regex.compile(f"(?:{FENCE})?{stranger}"),
         after_lead=regex.compile(after_lead),
         at_line=regex.compile(_MARKED),
         inline=regex.compile(_INLINE),

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from rolecall.models.text.call_openers import ANY_NAME, FUNCTION, HARMONY, LLAMA, MISTRAL, NAME, TAG
+from rolecall.models.text.call_openers import (
+    ANY_NAME,
+    FUNCTION,
+    HARMONY,
+    LLAMA,
+    LLAMA_TAG,
+    MISTRAL,
+    NAME,
+    TAG,
+)
 from rolecall.models.text.call_shapes import TextCall, Tools, bare_name, calls_from, named_call
 from rolecall.models.text.loose_json import read_value
 from rolecall.models.text.python_calls import python_calls
@@ -25,7 +34,8 @@ _PARAMETER = re.compile(
     re.DOTALL,
 )
 _GLM_HEAD = re.compile(rf"({ANY_NAME})\s*(?=<arg_key>)")
-_GLM_PAIR = re.compile(r"\s*<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)(?:</arg_value>)", re.DOTALL)
+_GLM_KEY = re.compile(r"\s*<arg_key>([^<]{1,200})</arg_key>\s*<arg_value>")
+_GLM_VALUE_END = "</arg_value>"
 _NAME = re.compile(NAME)
 _NAME_HEAD = re.compile(rf"<name>\s*({ANY_NAME})\s*</name>\s*<(?:arguments|parameters)>\s*")
 _NAME_END = re.compile(r"\s*</(?:arguments|parameters)>")
@@ -34,8 +44,10 @@ _MISTRAL_HEAD = re.compile(
     rf"\[TOOL_CALLS\]\s*(?:({ANY_NAME})(?:\[CALL_ID\]\w{{1,64}})?(?:\[ARGS\])?\s*)?"
 )
 _LLAMA = re.compile(LLAMA)
-_LLAMA_HEAD = re.compile(r"<\|python_tag\|>\s*")
-_LLAMA_END = re.compile(r"<\|(?:eom_id|eot_id|end_of_text)\|>")
+_LLAMA_HEAD = re.compile(rf"{LLAMA_TAG}\s*")
+_LLAMA_END = re.compile(
+    r"\s*<\|(?:eom_id|eot_id|end_of_text|/tool_call|tool_call_end|END_ACTION)\|>"
+)
 _BETWEEN = re.compile(r"[\s,;]*(?=[\[{])")
 _HARMONY = re.compile(HARMONY)
 _HARMONY_TO = re.compile(rf"to=({ANY_NAME})")
@@ -119,9 +131,13 @@ def _read_glm(text: str, at: int, tools: Tools) -> Found | None:
         return None
     name, position = bare_name(head[1]), head.end()
     pairs: dict[str, object] = {}
-    while (pair := _GLM_PAIR.match(text, position)) is not None:
-        pairs[pair[1].strip()] = _typed(pair[2].strip(), tools, name, pair[1].strip())
-        position = pair.end()
+    while (key := _GLM_KEY.match(text, position)) is not None:
+        end = text.find(_GLM_VALUE_END, key.end())
+        if end < 0:
+            break
+        value = text[key.end() : end].strip()
+        pairs[key[1].strip()] = _typed(value, tools, name, key[1].strip())
+        position = end + len(_GLM_VALUE_END)
     return ([TextCall(name, pairs)], position) if pairs else None
 
 

@@ -48,6 +48,17 @@ def read_plain(text: str, at: int, tools: Tools, *, lead: str) -> Found | None:
     return found
 
 
+def read_stranger(text: str, at: int, tools: Tools) -> Found | None:
+    """Calls of tools that nobody offered, if they are all that the reply consists of."""
+    fence = _FENCE.match(text, at)
+    found = read_objects(text, at if fence is None else fence.end(), tools, known_only=False)
+    if found is None or any(call.name in tools for call in found[0]):
+        return None
+    end = None if fence is None else _FENCE_END.match(text, found[1])
+    rest = text[found[1] if end is None else end.end() :]
+    return None if rest.strip() else (found[0], len(text))
+
+
 def _read_fences(text: str, at: int, tools: Tools) -> Found | None:
     found: Found | None = None
     while True:

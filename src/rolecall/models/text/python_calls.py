@@ -37,8 +37,11 @@ def python_calls(source: str, tools: Tools, *, known_only: bool = True) -> list[
 def _call(node: ast.expr, tools: Tools) -> TextCall | None:
     if not isinstance(node, ast.Call):
         return None
-    # Llama's built-in tools are written name.call(…).
-    name = ast.unparse(node.func).removesuffix(".call")
+    name = ast.unparse(node.func)
+    if name == "print" and name not in tools and len(node.args) == 1 and not node.keywords:
+        return _call(node.args[0], tools)  # Gemma prints what a call gives
+    # Llama's built-in tools are written name.call(…), Gemma's stand in a module.
+    name = name.removesuffix(".call").removeprefix("default_api.")
     names = list(tools.get(name, {}).get("properties", {}))
     if len(node.args) > len(names):
         return None

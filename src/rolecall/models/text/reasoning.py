@@ -6,14 +6,31 @@ Formats, each from the chat template of the models that write it:
   ``<reasoning>``: distillations; ``<seed:think>``: Seed-OSS;
 - ``[THINK]…[/THINK]``: Magistral;
 - ``<|START_THINKING|>…<|END_THINKING|>``: Command A Reasoning;
-- ``<|channel|>analysis<|message|>…<|end|>``: the Harmony format of gpt-oss.
+- ``<|channel|>analysis<|message|>…<|end|>``: the Harmony format of gpt-oss; also without its
+  marks, as servers that drop special tokens send it: ``analysisThey…assistantfinalHello``.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple
 
 import regex
+
+from rolecall.models.text.reasoning_marks import (
+    BARE_ANALYSIS,
+    BARE_CALL,
+    BARE_COMMENTARY,
+    BARE_FINAL,
+    CLOSERS,
+    HEADER,
+    LONE_CLOSER,
+    MESSAGE_ENDS,
+    NEXT_MESSAGE,
+    OPENER_OF,
+    TAGS,
+    first_of,
+)
 
 Kind = Literal["text", "reasoning"]
 
@@ -25,26 +42,9 @@ class Piece(NamedTuple):
     text: str
 
 
-_TAGS = {
-    "<think>": "</think>",
-    "<thinking>": "</thinking>",
-    "<reasoning>": "</reasoning>",
-    "<seed:think>": "</seed:think>",
-    "[THINK]": "[/THINK]",
-    "<|START_THINKING|>": "<|END_THINKING|>",
-}
-_CLOSERS = tuple(_TAGS.values())
-_LONE_CLOSER = regex.compile("|".join(regex.escape(closer) for closer in _CLOSERS))
-
-_HEADER = regex.compile(
-    r"(?:<\|start\|>assistant(?P<to> ?to=[\w.-]{1,80})?)?"
-    r"<\|channel\|>(?P<channel>analysis|commentary|final)"
-    r"(?P<rest>[^<]{0,120}(?:<\|constrain\|>[^<]{0,40})?)<\|message\|>"
-)
-_NEXT_MESSAGE = ("<|start|>", "<|channel|>")
-_MESSAGE_ENDS = ("<|end|>", "<|return|>", "<|call|>", *_NEXT_MESSAGE)
-_LONGEST = max(len(tag) for tag in (*_CLOSERS, *_MESSAGE_ENDS))
 _NEWLINES = "\r\n"
+_LINE_END = re.compile(r" *+(?:[\r\n]|\Z)")
+_LONGEST_LEAD = 1000  # white space before reasoning; behind more, all is text
 
 
 class ReasoningSplitter:
@@ -52,22 +52,38 @@ class ReasoningSplitter:
 
     Reasoning counts only at the beginning of the reply: a tag that is mentioned later is text.
     Line breaks between reasoning and answer are dropped; everything else arrives unchanged.
+    Where the reasoning opens its own tag again, what follows the first closing tag is held back
+    until a second one shows that it was still reasoning, or the end of the reply that it was not.
 
     Args:
         starts_inside: the chat template has already opened the reasoning, so that the reply
             begins within it and only the closing tag will be seen.
     """
 
-    __slots__ = ("_after", "_closers", "_framed", "_held", "_kind", "_starts_inside", "_state")
+    __slots__ = (
+        "_after",
+        "_closers",
+        "_depth",
+        "_doubted",
+        "_framed",
+        "_held",
+        "_kind",
+        "_starts_inside",
+        "_state",
+        "_thought",
+    )
 
     def __init__(self, *, starts_inside: bool = False) -> None:
-        self._state: Literal["start", "inside", "header", "message", "plain"] = "start"
+        self._state: Literal["start", "inside", "doubt", "header", "message", "plain"] = "start"
         self._starts_inside = starts_inside
         self._after = False
-        self._closers: tuple[str, ...] = _CLOSERS
+        self._closers: tuple[str, ...] = CLOSERS
         self._held = ""
         self._kind: Kind = "text"
         self._framed = False
+        self._depth = 0
+        self._thought = False
+        self._doubted: list[str] = []
 
     def feed(self, text: str) -> list[Piece]:
         """The pieces that are certain once ``text`` has arrived."""
@@ -79,9 +95,11 @@ class ReasoningSplitter:
         while buffer:
             match self._state:
                 case "start":
-                    buffer = self._begin(buffer)
+                    buffer = self._begin(buffer, pieces)
                 case "inside":
                     buffer = self._think(buffer, pieces)
+                case "doubt":
+                    buffer = self._doubt(buffer, pieces)
                 case "header":
                     buffer = self._read_header(buffer, pieces)
                 case "message":
@@ -99,6 +117,8 @@ class ReasoningSplitter:
                 kind: Kind = "reasoning"
             case "message":
                 kind = self._kind
+            case "doubt":
+                kind, held = "text", ("".join(self._doubted) + held).lstrip(_NEWLINES)
             case "header":
                 return []  # a header that the end of the reply cut off is protocol, not text
             case _:
@@ -107,47 +127,87 @@ class ReasoningSplitter:
         self._state = "plain"
         return [Piece(kind, held)] if held else []
 
-    def _begin(self, buffer: str) -> str:
+    def _begin(self, buffer: str, pieces: list[Piece]) -> str:
         stripped = buffer.lstrip()
-        for opener, closer in _TAGS.items():
+        if len(buffer) - len(stripped) > _LONGEST_LEAD:
+            self._state = "plain"
+            return buffer
+        for opener, closer in TAGS.items():
             if stripped.startswith(opener):
-                self._state, self._closers = "inside", (closer,)
+                self._open(closer)
                 return stripped[len(opener) :]
-        if not self._after:
-            for closer in _CLOSERS:
-                if stripped.startswith(closer):
-                    self._after, self._starts_inside = True, False
-                    return stripped[len(closer) :]
-        expected = tuple(_TAGS) if self._after else (*_TAGS, *_CLOSERS)
-        if not stripped or any(tag.startswith(stripped) for tag in expected):
+        for closer in CLOSERS:
+            if stripped.startswith(closer):
+                self._after, self._starts_inside = True, False
+                return stripped[len(closer) :]
+        if not stripped or any(tag.startswith(stripped) for tag in (*TAGS, *CLOSERS)):
             self._held = buffer
             return ""
-        header = None if self._after else _HEADER.match(stripped, partial=True)
-        if header is not None and header.partial:
-            self._held = buffer
-            return ""
-        if header is not None:
-            self._state = "header"
-            return stripped
+        forms = (BARE_CALL,) if self._after else (HEADER, BARE_ANALYSIS, BARE_CALL)
+        for form in forms:
+            found = form.match(stripped, partial=True)
+            if found is None:
+                continue
+            if found.partial:
+                self._held = buffer
+                return ""
+            if form is HEADER:
+                self._state = "header"
+                return stripped
+            if form is BARE_ANALYSIS:
+                self._open(BARE_FINAL, BARE_COMMENTARY)
+            else:  # in its frame again, for whoever reads tool calls
+                pieces.append(Piece("text", f"<|channel|>commentary to={found['to']}<|message|>"))
+                self._state = "plain"
+            return stripped[found.end() :]
         if self._starts_inside:
-            self._state = "inside"
+            self._open(*CLOSERS)
             return buffer
         self._state = "plain"
         return buffer.lstrip(_NEWLINES) if self._after else buffer
 
+    def _open(self, *closers: str) -> None:
+        self._state, self._closers = "inside", closers
+        self._depth, self._thought = 0, False
+
     def _think(self, buffer: str, pieces: list[Piece]) -> str:
-        thought, closer, rest = _until(buffer, self._closers)
+        openers = [OPENER_OF[closer] for closer in self._closers if closer in OPENER_OF]
+        thought, tag, rest = first_of(buffer, (*self._closers, *openers))
+        self._thought = self._thought or bool(thought.strip())
         if thought:
             pieces.append(Piece("reasoning", thought))
-        if closer:
+        if tag in openers:
+            pieces.append(Piece("reasoning", tag))
+            self._depth += self._thought  # a template's own tag, repeated by the model, is not one
+        elif tag == BARE_COMMENTARY:
+            self._state, self._after = "start", True
+            return tag.removeprefix("assistant") + rest
+        elif tag and self._depth:
+            self._state = "doubt"
+        elif tag:
             self._state, self._after, self._starts_inside = "start", True, False
+        if tag:
             return rest
         self._held = rest
         return ""
 
+    def _doubt(self, buffer: str, pieces: list[Piece]) -> str:
+        said, tag, rest = first_of(buffer, self._closers)
+        self._doubted += [said] if said else []
+        if not tag:
+            self._held = rest
+            return ""
+        if self._doubted:
+            pieces.append(Piece("reasoning", "".join(self._doubted)))
+            self._doubted = []
+        self._depth -= 1
+        if not self._depth:
+            self._state, self._after, self._starts_inside = "start", True, False
+        return rest
+
     def _read_header(self, buffer: str, pieces: list[Piece]) -> str:
         stripped = buffer.lstrip()
-        header = _HEADER.match(stripped, partial=True) if stripped else None
+        header = HEADER.match(stripped, partial=True) if stripped else None
         if not stripped or (header is not None and header.partial):
             self._held = buffer
             return ""
@@ -164,14 +224,14 @@ class ReasoningSplitter:
         return stripped[header.end() :]
 
     def _read_message(self, buffer: str, pieces: list[Piece]) -> str:
-        body, end, rest = _until(buffer, _MESSAGE_ENDS)
+        body, end, rest = first_of(buffer, MESSAGE_ENDS)
         if body:
             pieces.append(Piece(self._kind, body))
         if not end:
             self._held = rest
             return ""
         self._state = "header"
-        if end in _NEXT_MESSAGE:
+        if end in NEXT_MESSAGE:
             return end + rest
         if self._framed:
             pieces.append(Piece("text", end))
@@ -189,31 +249,25 @@ def split_reasoning(text: str) -> tuple[str, str]:
     pieces = splitter.feed(text) + splitter.close()
     reasoning = "".join(piece.text for piece in pieces if piece.kind == "reasoning")
     answer = "".join(piece.text for piece in pieces if piece.kind == "text")
-    if not reasoning:
-        for closer in _LONE_CLOSER.finditer(text):
-            if _ends_reasoning(text, closer.start(), closer.end()):
-                return text[: closer.start()].strip(), text[closer.end() :].lstrip(_NEWLINES)
+    if not reasoning and (closer := _lone_closer(text)) is not None:
+        return text[: closer.start()].strip(), text[closer.end() :].lstrip(_NEWLINES)
     return reasoning.strip(), answer
 
 
-def _ends_reasoning(text: str, start: int, end: int) -> bool:
-    before = text[:start]
-    if before.count("```") % 2 or any(opener in before for opener in _TAGS):
-        return False
-    glued = before[-1:] not in {" ", "`", "'", '"', "(", ""}
-    line_ends = text[end:].lstrip(" ")[:1] in {"", "\n", "\r"}
-    return glued or (line_ends and before[-1:] not in {"`", "'", '"', "("})
-
-
-def _until(buffer: str, tags: tuple[str, ...]) -> tuple[str, str, str]:
-    """``(before, tag, after)`` of the first tag; without one ``(certain, "", maybe a tag)``."""
-    if "<" not in buffer and "[" not in buffer:
-        return buffer, "", ""
-    found = [(at, tag) for tag in tags if (at := buffer.find(tag)) >= 0]
-    if found:
-        at, tag = min(found)
-        return buffer[:at], tag, buffer[at + len(tag) :]
-    for at in range(max(0, len(buffer) - _LONGEST), len(buffer)):
-        if buffer[at] in "<[" and any(tag.startswith(buffer[at:]) for tag in tags):
-            return buffer[:at], "", buffer[at:]
-    return buffer, "", ""
+def _lone_closer(text: str) -> regex.Match[str] | None:
+    """The closing tag that ends reasoning which nothing opened."""
+    opened = min(
+        (at + len(opener) for opener in TAGS if (at := text.find(opener)) >= 0), default=len(text)
+    )
+    fences = at = 0
+    for closer in LONE_CLOSER.finditer(text):
+        if opened <= closer.start():
+            return None
+        fences += text.count("```", at, closer.start())
+        at = closer.start()
+        before = text[at - 1 : at]
+        glued = before not in {" ", "`", "'", '"', "(", ""}
+        at_line_end = before not in {"`", "'", '"', "("} and _LINE_END.match(text, closer.end())
+        if fences % 2 == 0 and (glued or at_line_end):
+            return closer
+    return None

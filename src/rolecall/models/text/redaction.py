@@ -19,6 +19,7 @@ LONGEST_HELD = 8192
 """Characters. A stream gives out a longer possible match as it stands after this many."""
 
 _CONTEXT = 256
+_EAGER = 64
 _SECONDS = 0.05
 _SHORT = 16
 _STANDS_ALONE = re.compile(r"(?:[^\\(]|\\[^\dgkGKQE]|\((?:\?:|(?!\?)))*")
@@ -102,7 +103,7 @@ class _Pass:
 
 
 class _PassStream:
-    __slots__ = ("_before", "_held", "_pass", "_patient", "_shown")
+    __slots__ = ("_before", "_held", "_pass", "_patient", "_shown", "_waiting")
 
     def __init__(self, one: _Pass) -> None:
         self._pass = one
@@ -110,8 +111,17 @@ class _PassStream:
         self._held = ""
         self._shown = 0  # how much of what is held was given out: the head of a possible match
         self._patient = False
+        self._waiting = ""
 
     def feed(self, text: str, *, final: bool = False) -> str:
+        if len(self._held) > _EAGER:
+            # Searching all that is held for every token would cost the square of its length:
+            # what is long already is searched again when it has doubled.
+            text, self._waiting = self._waiting + text, ""
+            due = min(len(self._held), LONGEST_HELD - len(self._held))
+            if not final and len(text) <= due:
+                self._waiting = text
+                return ""
         begin = len(self._before)
         if not self._held:
             if not text:

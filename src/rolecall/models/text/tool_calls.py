@@ -3,7 +3,8 @@
 Two strengths of evidence. A marker (``<tool_call>``, ``[TOOL_CALLS]``, …) is a call wherever it
 stands outside of code, whatever the tool's name: the model then learns that there is no such tool.
 JSON and Python without a marker are a call only near the beginning of the reply, and only with
-the name of a tool that was offered; anywhere else they are an example.
+the name of a tool that was offered; anywhere else they are an example. One exception: a reply that
+is nothing but ``{"name": …, "arguments": {…}}`` is a call also when no tool has that name.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import regex
 from rolecall.models.text.call_openers import openers_for
 from rolecall.models.text.call_shapes import TextCall, Tools
 from rolecall.models.text.marked_calls import Found, read_marked
-from rolecall.models.text.plain_calls import LONGEST_LEAD, is_lead, read_plain
+from rolecall.models.text.plain_calls import LONGEST_LEAD, is_lead, read_plain, read_stranger
 
 MOST_CALLS = 16
 _MOST_ATTEMPTS = 64
@@ -67,10 +68,12 @@ class ToolCallGate:
         "_seen_fence",
         "_shown",
         "_tools",
+        "unmarked",
     )
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        self.unmarked = False  # whether a call was found that no marker of a template announced
         self._openers = openers_for(tools) if tools else None
         self._pending: list[str] = []
         self._holding = False
@@ -191,7 +194,14 @@ class ToolCallGate:
         lead = self._lead_before(buffer, at) if self._line_is_blank else None
         if found is not None or lead is None:
             return found
-        return read_plain(buffer, at, self._tools, lead=lead)
+        found = read_plain(buffer, at, self._tools, lead=lead)
+        if found is None and not lead.strip() and self._is_stranger(buffer, at):
+            found = read_stranger(buffer, at, self._tools)
+        self.unmarked = self.unmarked or found is not None
+        return found
+
+    def _is_stranger(self, buffer: str, at: int) -> bool:
+        return self._openers is not None and self._openers.stranger.match(buffer, at) is not None
 
     def _pass(self, buffer: str, at: int) -> int:
         """Steps over what is not a call."""

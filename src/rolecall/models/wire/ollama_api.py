@@ -8,11 +8,25 @@ from typing import Any, cast
 
 from langchain_core.messages import BaseMessage
 from langchain_ollama import ChatOllama
-from ollama import ChatResponse
+from ollama import AsyncClient, ChatResponse, ResponseError
 
 from rolecall.config.schema import ModelSpec
 from rolecall.models.endpoint import Address, http_settings
+from rolecall.models.failures import RunnerGaveUp
 from rolecall.models.wire import CallOptions, Wire
+
+
+class _PlainClient(AsyncClient):
+    """Asks for an error where Ollama would cut a conversation and say nothing.
+
+    By default it drops the front of a prompt that is too long (``truncate``), and that of what
+    stands in a full context while it writes (``shift``). Its client library knows neither.
+    """
+
+    async def _request(self, cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(kwargs.get("json"), dict):
+            kwargs["json"] |= {"truncate": False, "shift": False}
+        return await super()._request(cls, *args, **kwargs)
 
 
 class OllamaWire(ChatOllama):
@@ -33,30 +47,29 @@ class OllamaWire(ChatOllama):
         call = self._async_client.chat(**self._chat_params(messages, stop, **kwargs))
         parts = cast("AsyncGenerator[ChatResponse, None]", await call)
         async with aclosing(parts):
-            async for part in parts:
-                part.message.content = part.message.content or ""  # null is no text
-                yield cast("Mapping[str, Any]", part)
+            try:
+                async for part in parts:
+                    part.message.content = part.message.content or ""  # null is no text
+                    yield cast("Mapping[str, Any]", part)
+            except ResponseError as error:
+                if error.status_code < 0:  # a line of the stream, not an HTTP status
+                    raise RunnerGaveUp(str(error.error)) from error
+                raise
 
 
 def open_ollama(spec: ModelSpec, address: Address) -> Wire:
     """A model on an Ollama server, its context length set natively."""
     sampling = spec.sampling
-    model = OllamaWire(
-        model=spec.id,
-        base_url=address.root,
-        reasoning=True,
-        client_kwargs={
-            **http_settings(spec.timeout_s, tls=address.tls),
-            "headers": address.headers,
-        },
-    )
+    http = {**http_settings(spec.timeout_s, tls=address.tls), "headers": address.headers}
+    model = OllamaWire(model=spec.id, base_url=address.root, reasoning=True, client_kwargs=http)
+    model._async_client = _PlainClient(host=address.root, **http)
     if address.api_key is None:  # else OLLAMA_API_KEY, meant for ollama.com, is sent along
         model._async_client._client.headers.pop("Authorization", None)
 
     def arguments(options: CallOptions) -> dict[str, Any]:
-        # num_ctx goes with every call: Ollama reloads the model when it changes
+        # num_ctx goes with every call, always the same: Ollama reloads the model when it changes
         wanted = {
-            "num_ctx": spec.context_length,
+            "num_ctx": options.context_length or spec.context_length,
             "num_predict": options.max_tokens or sampling.max_tokens,
             "temperature": sampling.temperature
             if options.temperature is None
@@ -73,6 +86,8 @@ def open_ollama(spec: ModelSpec, address: Address) -> Wire:
             call["tools"] = list(options.tools)
         if options.schema is not None:
             call["format"] = options.schema
+        elif options.json_object:
+            call["format"] = "json"
         if options.top_logprobs is not None:
             call |= {"logprobs": True, "top_logprobs": options.top_logprobs}
         elif options.logprobs:

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import openai
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
+from openai.types.responses import Response
 
 from rolecall.config.schema import ModelSpec
+from rolecall.models.answer_body import json_instead, told
 from rolecall.models.endpoint import Address, open_http
 from rolecall.models.failures import RunnerGaveUp
 from rolecall.models.wire import CallOptions, Wire
@@ -36,10 +39,19 @@ class ResponsesWire(ChatOpenAI):
         payload = self._get_request_payload(messages, stop=stop, **kwargs, stream=True)
         reader = _EventReader()
         async with await self.root_async_client.responses.create(**payload) as events:
-            async for event in events:
-                chunk = reader.read(event)
-                if chunk is not None:
-                    yield chunk
+            if (body := await json_instead(events.response)) is not None:
+                if body.get("object") == "response":
+                    yield reader.end(Response.construct(**body))
+                return
+            try:
+                async for event in events:
+                    chunk = reader.read(event)
+                    if chunk is not None:
+                        yield chunk
+            except openai.APIError as error:
+                if isinstance(error, openai.APIStatusError | openai.APIConnectionError):
+                    raise
+                raise told(error.body or error.message) from error
 
 
 class _EventReader:
@@ -66,7 +78,7 @@ class _EventReader:
         if kind == "response.output_item.done" and event.item.type == "function_call":
             return self._call(event.item, event.output_index)
         if kind in {"response.completed", "response.incomplete"}:
-            return self._end(event.response)
+            return self.end(event.response)
         if kind == "response.failed":
             error = event.response.error
             raise RunnerGaveUp(error.message if error else "it gives no reason")
@@ -81,7 +93,8 @@ class _EventReader:
         )
         return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[call]))
 
-    def _end(self, response: Any) -> ChatGenerationChunk:
+    def end(self, response: Any) -> ChatGenerationChunk:
+        """The last event, or a whole response: what no delta has brought yet."""
         text, reasoning, calls = "", "", []
         for index, item in enumerate(response.output or []):
             if item.type == "function_call" and str(item.id or item.call_id) not in self._called:
@@ -148,6 +161,8 @@ def open_responses(spec: ModelSpec, address: Address) -> Wire:
                     "schema": options.schema,
                 }
             }
+        elif options.json_object:
+            call["text"] = {"format": {"type": "json_object"}}
         if options.tools:
             call["tools"] = [{"type": "function", **tool["function"]} for tool in options.tools]
             if options.tool_choice is not None:

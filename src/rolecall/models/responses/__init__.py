@@ -1,0 +1,1 @@
+"""Responses semantics over any runner: typed items, conversations continued by an id."""
