@@ -66,8 +66,8 @@ class TestStandard(ChatModelIntegrationTests):
         self,
         model: BaseChatModel,
         *,
-        tool_choice: str | None = None,
-        force_tool_call: bool = True,
+        tool_choice: str | None = None,  # noqa: PT028 - as in the class above
+        force_tool_call: bool = True,  # noqa: PT028
     ) -> None:
         super().test_unicode_tool_call_integration(
             model, tool_choice=tool_choice, force_tool_call=force_tool_call
