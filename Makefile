@@ -28,7 +28,8 @@ chat: $(READY)  ## Talk in the terminal
 setup: $(DEV)  ## Install everything for development
 
 test: $(DEV)  ## Fast tests and contract tests: no model, loopback only
-	$(BIN)/pytest -q -m "not live" -n 2 --dist loadfile tests
+	$(BIN)/pytest -q -m "not live and not alone" -n 2 --dist loadfile tests
+	$(BIN)/pytest -q -m "alone and not live" tests
 
 live: $(DEV)  ## Tests on the real embedded model
 	@$(MAKE) --no-print-directory litellm || echo "Going on without LiteLLM: its tests say why" >&2

@@ -51,6 +51,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         raise
     task = _Task(coroutine, background)
     try:
+        task.start()
         return task.outcome.result()
     finally:
         task.stop()
@@ -68,6 +69,7 @@ def iterate(source: AsyncIterator[T]) -> Iterator[T]:
     items: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
     task = _Task(_drain(source, items.put), background)
     try:
+        task.start()
         while not isinstance(entry := items.get(), _End):
             yield entry
         if entry.error is not None:
@@ -99,6 +101,7 @@ async def relay(source: AsyncIterator[T]) -> AsyncIterator[T]:
 
     task = _Task(_drain(source, put), background)
     try:
+        task.start()
         while not isinstance(entry := await items.get(), _End):
             yield entry
         if entry.error is not None:
@@ -148,7 +151,10 @@ class _End:
 
 
 class _Task(Generic[T]):
-    """A coroutine on the background loop; ``outcome`` is set when even its clean-up is over."""
+    """A coroutine on the background loop; ``outcome`` is set when even its clean-up is over.
+
+    It is started apart from being made, so that an interrupt in between cannot leave it running.
+    """
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, T], background: asyncio.AbstractEventLoop
@@ -157,7 +163,10 @@ class _Task(Generic[T]):
         self._coroutine = coroutine
         self._loop = background
         self._task: asyncio.Task[T] | None = None
-        background.call_soon_threadsafe(self._start)
+
+    def start(self) -> None:
+        """Let it run."""
+        self._loop.call_soon_threadsafe(self._start)
 
     def cancel(self) -> None:
         """Ask it to end."""
@@ -178,6 +187,9 @@ class _Task(Generic[T]):
     def _cancel_here(self) -> None:
         if self._task is not None:
             self._task.cancel()
+        elif not self.outcome.done():  # it was never started
+            self._coroutine.close()
+            self.outcome.cancel()
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         self._coroutine.close()  # it was never entered if the cancel came first

@@ -17,6 +17,8 @@ from rolecall.config.schema import Stack
 from rolecall.errors import RolecallError, StateError
 from rolecall.models.scripted import ScriptedReply, ScriptedRunner
 
+pytestmark = pytest.mark.alone
+
 FIXED = {"routing": {"strategy": "fixed", "role": "reasoning"}}
 
 

@@ -22,6 +22,8 @@ from rolecall.assistant import Assistant
 from rolecall.errors import UsageError
 from rolecall.models.scripted import ScriptedReply, ScriptedRunner
 
+pytestmark = pytest.mark.alone
+
 CHILD = """
 import sys
 from rolecall import Assistant

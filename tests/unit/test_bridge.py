@@ -18,6 +18,8 @@ import pytest
 
 from rolecall import bridge
 
+pytestmark = pytest.mark.alone
+
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")
 
 

@@ -17,6 +17,8 @@ from langgraph.types import Send, interrupt
 from rolecall.errors import StateError, UsageError
 from rolecall.threads.checkpoints import copy_step, find_step, open_saver, thread_config
 
+pytestmark = pytest.mark.alone
+
 
 class State(TypedDict):
     seen: Annotated[list[str], operator.add]

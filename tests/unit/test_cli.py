@@ -10,6 +10,8 @@ import pytest
 
 from rolecall.models.scripted import ScriptedReply, ScriptedRunner
 
+pytestmark = pytest.mark.alone
+
 Run = Callable[..., Any]
 
 

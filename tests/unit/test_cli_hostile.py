@@ -16,6 +16,8 @@ import pytest
 from rolecall.cli.output import printable
 from rolecall.models.scripted import ScriptedReply, ScriptedRunner
 
+pytestmark = pytest.mark.alone
+
 ROLECALL = str(Path(sys.executable).with_name("rolecall"))
 
 
