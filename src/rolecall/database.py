@@ -1,7 +1,8 @@
 """One SQLite file, reached through sqlite-utils from one thread of its own.
 
 SQLite calls block, and several writers in one process collide ("database is locked"): every
-statement of a file runs on that file's thread, and the event loop only awaits it.
+statement of a file runs on that file's thread, and the event loop only awaits it. Writes that
+wait together are committed together.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import errno
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rolecall.errors import StateError
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from sqlite_utils.migrations import Migrations
 
 T = TypeVar("T")
+_Write = tuple["Callable[[Database], Any]", "Future[Any]"]
 
 _BUSY_TIMEOUT_S = 30.0
 _PAUSE_S = 0.01
@@ -42,6 +45,7 @@ class DatabaseFile:
         self._migrations = migrations
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=path.stem)
         self._database: Database | None = None
+        self._writes: deque[_Write] = deque()
         self._closed = threading.Event()
 
     async def run(self, work: Callable[[Database], T]) -> T:
@@ -55,6 +59,25 @@ class DatabaseFile:
     def submit(self, work: Callable[[Database], T]) -> Future[T]:
         """Queue ``work(database)``; statements run in the order in which they were queued."""
         return self._thread.submit(self._guarded, work)
+
+    async def commit(self, work: Callable[[Database], T]) -> T:
+        """Await ``work(database)`` in a transaction; it is committed when this returns.
+
+        Writes that wait at the same time share one transaction. Each has a savepoint: one that
+        raises leaves nothing behind and does not disturb the others. ``work`` must not begin or
+        end transactions itself.
+
+        Raises:
+            StateError: the file cannot be written; nothing of ``work`` was kept.
+        """
+        return await asyncio.wrap_future(self.submit_write(work))
+
+    def submit_write(self, work: Callable[[Database], T]) -> Future[T]:
+        """Queue a write; the future is done once it is committed."""
+        outcome: Future[T] = Future()
+        self._writes.append((work, outcome))
+        self._thread.submit(self._commit_queued)
+        return outcome
 
     def close(self) -> None:
         """Finish what is queued and close the file. May be called twice."""
@@ -71,6 +94,28 @@ class DatabaseFile:
             raise state_error(self.path, error) from error
         except OSError as error:
             raise file_error("use", self.path, error) from error
+
+    def _commit_queued(self) -> None:
+        batch: list[_Write] = []
+        while self._writes:
+            work, outcome = self._writes.popleft()
+            if outcome.set_running_or_notify_cancel():
+                batch.append((work, outcome))
+        if not batch:
+            return  # an earlier batch took it along
+        results: list[tuple[Any, BaseException | None]] = []
+        try:
+            self._guarded(lambda db: _write_all(db, [work for work, _ in batch], results))
+        except BaseException as error:  # nothing was committed
+            results = [(None, error)] * len(batch)
+        for (_, outcome), (result, problem) in zip(batch, results, strict=True):
+            if problem is None:
+                outcome.set_result(result)
+            else:
+                outcome.set_exception(self._named(problem))
+
+    def _named(self, error: BaseException) -> BaseException:
+        return state_error(self.path, error) if isinstance(error, sqlite3.Error) else error
 
     def _open(self) -> Database:
         if self._database is None:
@@ -94,6 +139,24 @@ class DatabaseFile:
         if self._database is not None:
             self._database.close()
             self._database = None
+
+
+def _write_all(
+    database: Database,
+    works: list[Callable[[Database], Any]],
+    results: list[tuple[Any, BaseException | None]],
+) -> None:
+    with writing(database):
+        for work in works:
+            database.execute("SAVEPOINT one_write")
+            try:
+                results.append((work(database), None))
+            except Exception as error:
+                if not database.conn.in_transaction:  # SQLite gave the whole transaction up
+                    raise
+                database.execute("ROLLBACK TO one_write")
+                results.append((None, error))
+            database.execute("RELEASE one_write")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -210,3 +210,47 @@ async def test_two_files_of_one_process_write_at_once(tmp_path: Path) -> None:
     assert await files[0].run(count) == 100
     for file in files:
         file.close()
+
+
+def add(name: str) -> Callable[[Database], None]:
+    return lambda db: db.table("items").insert({"name": name}) and None
+
+
+async def test_writes_that_wait_together_share_a_transaction(file: DatabaseFile) -> None:
+    await file.run(count)
+    seen: list[str] = []
+    release = threading.Event()
+    held = file.submit(lambda db: db.conn.set_trace_callback(seen.append) or release.wait(5))
+    writes = [asyncio.ensure_future(file.commit(add(str(n)))) for n in range(20)]
+    await asyncio.sleep(0)
+    release.set()
+    await asyncio.gather(asyncio.wrap_future(held), *writes)
+    assert await file.run(count) == 20
+    assert sum(sql.startswith("BEGIN") for sql in seen) == 1
+
+
+async def test_a_failing_write_leaves_nothing_and_disturbs_no_other(file: DatabaseFile) -> None:
+    def half(db: Database) -> None:
+        add("half")(db)
+        raise ValueError("no")
+
+    outcomes = await asyncio.gather(
+        file.commit(add("a")), file.commit(half), file.commit(add("b")), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), ValueError, type(None)]
+    names = await file.run(lambda db: [r["name"] for r in db.query("SELECT name FROM items")])
+    assert names == ["a", "b"]
+
+
+async def test_a_committed_write_is_seen_by_another_connection(file: DatabaseFile) -> None:
+    await file.commit(add("a"))
+    with sqlite3.connect(file.path) as other:
+        assert other.execute("SELECT count(*) FROM items").fetchone() == (1,)
+    other.close()
+
+
+async def test_a_write_that_sqlite_refuses_is_a_state_error(file: DatabaseFile) -> None:
+    with pytest.raises(StateError):
+        await file.commit(lambda db: db.execute("INSERT INTO nowhere VALUES (1)"))
+    await file.commit(add("a"))
+    assert await file.run(count) == 1
