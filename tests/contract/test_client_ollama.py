@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rolecall.models.scripted import ScriptedRunner
+from rolecall.models.scripted import ScriptedRunner, Verbatim
 from rolecall.models.wire import CallOptions
 
 pytestmark = pytest.mark.parametrize("wire", ["ollama"], indirect=True)
@@ -34,3 +34,23 @@ def test_sampling_arrives_under_the_names_that_the_runner_knows(sampled: Any) ->
     later = second["options"]
     assert (later["num_predict"], later["temperature"], later["stop"]) == (9, 0.0, ["X"])
     assert [body.get("think") for body in sampled] == [None, None]
+
+
+async def test_arguments_written_as_a_json_text_are_read(
+    runner: ScriptedRunner, opened: Any
+) -> None:
+    call = {"function": {"name": "weather", "arguments": '{"city": "Lima"}'}}
+    runner.enqueue(
+        Verbatim(
+            content_type="application/x-ndjson",
+            events=[
+                {"message": {"role": "assistant", "content": "", "tool_calls": [call]}},
+                {"message": {"role": "assistant", "content": ""}, "done": True},
+            ],
+        )
+    )
+    async with opened(runner) as client:
+        reply = await client.achat("coding", [("user", "hello")])
+    assert [(made["name"], made["args"]) for made in reply.tool_calls] == [
+        ("weather", {"city": "Lima"})
+    ]

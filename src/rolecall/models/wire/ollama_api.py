@@ -9,10 +9,12 @@ from typing import Any, cast
 from langchain_core.messages import BaseMessage
 from langchain_ollama import ChatOllama
 from ollama import AsyncClient, ChatResponse, ResponseError
+from pydantic import model_validator
 
 from rolecall.config.schema import ModelSpec
 from rolecall.models.endpoint import Address, http_settings
 from rolecall.models.failures import RunnerGaveUp
+from rolecall.models.text.loose_json import read_value
 from rolecall.models.wire import CallOptions, Wire
 
 
@@ -26,7 +28,24 @@ class _PlainClient(AsyncClient):
     async def _request(self, cls: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(kwargs.get("json"), dict):
             kwargs["json"] |= {"truncate": False, "shift": False}
-        return await super()._request(cls, *args, **kwargs)
+        kind = _Response if cls is ChatResponse else cls
+        return await super()._request(kind, *args, **kwargs)
+
+
+class _Response(ChatResponse):
+    """Also takes arguments that a server wrote as a JSON text, as OpenAI's API has them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_objects(cls, data: Any) -> Any:
+        message = data.get("message") if isinstance(data, dict) else None
+        for call in (message.get("tool_calls") if isinstance(message, dict) else None) or ():
+            function = call.get("function") if isinstance(call, dict) else None
+            written = function.get("arguments") if isinstance(function, dict) else None
+            found = read_value(written.strip()) if isinstance(written, str) else None
+            if isinstance(function, dict) and found is not None and isinstance(found[0], dict):
+                function["arguments"] = found[0]
+        return data
 
 
 class OllamaWire(ChatOllama):
