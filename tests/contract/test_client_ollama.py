@@ -40,6 +40,7 @@ async def test_arguments_written_as_a_json_text_are_read(
     runner: ScriptedRunner, opened: Any
 ) -> None:
     call = {"function": {"name": "weather", "arguments": '{"city": "Lima"}'}}
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
     runner.enqueue(
         Verbatim(
             content_type="application/x-ndjson",
@@ -50,7 +51,9 @@ async def test_arguments_written_as_a_json_text_are_read(
         )
     )
     async with opened(runner) as client:
-        reply = await client.achat("coding", [("user", "hello")])
+        reply = await client.achat(
+            "coding", [("user", "weather in Lima?")], options=CallOptions(tools=[tool])
+        )
     assert [(made["name"], made["args"]) for made in reply.tool_calls] == [
         ("weather", {"city": "Lima"})
     ]
