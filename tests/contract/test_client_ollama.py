@@ -46,7 +46,7 @@ async def test_arguments_written_as_a_json_text_are_read(
             content_type="application/x-ndjson",
             events=[
                 {"message": {"role": "assistant", "content": "", "tool_calls": [call]}},
-                {"message": {"role": "assistant", "content": ""}, "done": True},
+                {"message": {"role": "assistant"}, "done": True, "done_reason": "stop"},
             ],
         )
     )
