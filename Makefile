@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help ask chat setup test live litellm check bench clean
+.PHONY: help ask chat setup test live soak litellm check bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -28,12 +28,15 @@ chat: $(READY)  ## Talk in the terminal
 setup: $(DEV)  ## Install everything for development
 
 test: $(DEV)  ## Fast tests and contract tests: no model, loopback only
-	$(BIN)/pytest -q -m "not live and not alone" -n 2 --dist loadfile tests
-	$(BIN)/pytest -q -m "alone and not live" tests
+	$(BIN)/pytest -q -m "not live and not soak and not alone" -n 2 --dist loadfile tests
+	$(BIN)/pytest -q -m "alone and not live and not soak" tests
 
 live: $(DEV)  ## Tests on the real embedded model
 	@$(MAKE) --no-print-directory litellm || echo "Going on without LiteLLM: its tests say why" >&2
 	$(BIN)/pytest -q -m live tests/live
+
+soak: $(DEV)  ## Long tests of threads: kills, many processes (minutes)
+	$(BIN)/pytest -q -m soak --timeout 1200 tests/soak
 
 litellm: $(LITELLM)/.ready  ## Install LiteLLM beside, for live tests and benchmarks
 

@@ -11,15 +11,18 @@ from itertools import takewhile
 
 NAMES = (
     "startup",
-    "turn",
+    "threads",
     "first_token",
     "second_ask",
     "router",
     "escalation",
+    "memory",
     "tool_calls",
     "structured",
     "doctor",
     "client_overhead",
+    "telemetry",
+    "kills",
 )
 
 

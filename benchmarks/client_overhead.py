@@ -10,20 +10,16 @@ median less the median of plain httpx in the same process. Rolecall streams on t
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import IO
 
 import httpx
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from benchmarks.measure import p50, temporary_home, verdict
+from benchmarks.peers import Router, litellm_router, scripted_server
 from rolecall.config.schema import ModelSpec, Settings, Stack
 from rolecall.models.client import LocalLLMClient
 
@@ -31,28 +27,17 @@ _ROUNDS = 300
 _WARM_UP = 30
 _AT_ONCE = 50
 _BURSTS = 8
-_QUESTION = "What is the capital of Peru?"
-_ROOT = Path(__file__).parents[1]
-_LITELLM = _ROOT / ".live" / "litellm"
-_SERVER = """
-import sys
-from rolecall.models.scripted import ScriptedReply, ScriptedRunner
-with ScriptedRunner() as runner:
-    runner.default = ScriptedReply("Lima is the capital of Peru.")
-    print(runner.url, flush=True)
-    sys.stdin.read()
-"""
-
+_QUESTION, _ANSWER = "What is the capital of Peru?", "Lima is the capital of Peru."
 Call = Callable[[], Awaitable[object]]
 
 
 def main() -> None:
     """Print milliseconds per call, calls per second, and both ratios to LiteLLM's Router."""
-    with temporary_home(), _scripted_server() as url, _litellm(url) as peer:
+    with temporary_home(), scripted_server(_ANSWER) as url, litellm_router(url) as peer:
         asyncio.run(_compare(url, peer))
 
 
-async def _compare(url: str, peer: _Peer | None) -> None:
+async def _compare(url: str, peer: Router | None) -> None:
     async with httpx.AsyncClient(trust_env=False) as http:
         client = _ours(url)
         sides: dict[str, Call] = {
@@ -87,7 +72,7 @@ async def _compare(url: str, peer: _Peer | None) -> None:
     )
 
 
-async def _single_calls(sides: dict[str, Call], peer: _Peer | None) -> dict[str, list[float]]:
+async def _single_calls(sides: dict[str, Call], peer: Router | None) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in sides}
     if peer is not None:
         times |= {_PEERS_HTTPX: [], _PEER: []}
@@ -109,7 +94,7 @@ async def _single_calls(sides: dict[str, Call], peer: _Peer | None) -> dict[str,
     return times
 
 
-async def _bursts(sides: dict[str, Call], peer: _Peer | None) -> dict[str, list[float]]:
+async def _bursts(sides: dict[str, Call], peer: Router | None) -> dict[str, list[float]]:
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     if peer is not None:
         speeds[_PEER] = []
@@ -138,43 +123,5 @@ def _ours(url: str) -> LocalLLMClient:
     return LocalLLMClient(Stack("bench", Path("bench"), "", {"coding": [spec]}, {}, Settings()))
 
 
-@contextmanager
-def _scripted_server() -> Iterator[str]:
-    pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", _SERVER], stdin=pipe, stdout=pipe) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield process.stdout.readline().decode().strip()
-        process.stdin.close()
-
-
 _PEER = "LiteLLM Router"
 _PEERS_HTTPX = "httpx beside LiteLLM"
-
-
-class _Peer:
-    """LiteLLM's Router in its own process: one command a line in, one number a line out."""
-
-    def __init__(self, commands: IO[str], numbers: IO[str]) -> None:
-        self._commands = commands
-        self._numbers = numbers
-
-    def ask(self, command: str) -> float:
-        self._commands.write(command + "\n")
-        self._commands.flush()
-        return float(json.loads(self._numbers.readline()))
-
-
-@contextmanager
-def _litellm(url: str) -> Iterator[_Peer | None]:
-    made = subprocess.run(["make", "-s", "-C", str(_ROOT), "litellm"], check=False)
-    if made.returncode:
-        yield None
-        return
-    command = [_LITELLM / "bin" / "python", Path(__file__).with_name("litellm_router.py"), url]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield _Peer(process.stdin, process.stdout)
-        process.stdin.close()

@@ -1,12 +1,20 @@
-"""One turn against a zero-latency scripted runner, beside what others need for one model call."""
+"""What a turn adds to one model call, beside a bare graph and LiteLLM's Router.
+
+A scripted server without latency, in a process of its own, answers all alike. Single turns take
+turns, so that noise falls on all alike; then 50 begin at once, each on a thread of its own. A
+Rolecall turn has everything on: durable at each step, journal, telemetry, transcript, locks.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
+import os
 import time
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -16,13 +24,22 @@ from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
+from pydantic import SecretStr
 
-from benchmarks.measure import p50, p95, temporary_home
+import rolecall.assistant
+from benchmarks.measure import p50, p95, temporary_home, verdict
+from benchmarks.peers import Router, litellm_router, scripted_server
 from rolecall import Assistant, load_stack
-from rolecall.models.scripted import ScriptedReply, ScriptedRunner
+from rolecall.telemetry.recorder import NoRecorder
 
-_CALLS, _WARM_UP = 200, 20
-_QUESTION = "Which sort is stable?"
+_WARM_UP = 10
+_AT_ONCE, _BURSTS = 50, 6
+_QUESTION, _ANSWER = "Which sort is stable?", "Merge sort is stable."
+_HTTPX, _OPENAI, _BARE = "plain httpx", "ChatOpenAI", "bare 4-node graph + AsyncSqliteSaver"
+_OURS, _SILENT = "Rolecall turn, everything on", "Rolecall turn, telemetry off"
+_ROUTER = "LiteLLM Router, one call"
+
+Call = Callable[[], Awaitable[object]]
 
 
 class _State(TypedDict):
@@ -30,63 +47,127 @@ class _State(TypedDict):
 
 
 def main() -> None:
-    """Print p50 and p95 per kind, all against the same server in the same run."""
+    """Print milliseconds and turns per second, and the ratios beside their targets."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks turn", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=200)
+    rounds = parser.parse_args().rounds
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    with temporary_home() as home, ScriptedRunner(models=["tiny"]) as runner:
-        runner.default = ScriptedReply("Merge sort is stable.")
-        times = asyncio.run(_all(runner, Path(home)))
-    base = p50(times["plain httpx"])
-    print(f"{'one model call through':44} {'p50 ms':>8} {'p95 ms':>8} {'× httpx':>8}")
+    with (
+        temporary_home() as home,
+        scripted_server(_ANSWER) as url,
+        litellm_router(url) as router,
+    ):
+        times, speeds = asyncio.run(_measure(url, router, Path(home), rounds))
+    print(f"{'one model call through':40} {'p50 ms':>8} {'p95 ms':>8} {f'{_AT_ONCE} at once':>12}")
     for name, values in times.items():
-        print(f"{name:44} {p50(values):8.2f} {p95(values):8.2f} {p50(values) / base:8.2f}")
-    bare = p50(times["bare 4-node graph + AsyncSqliteSaver"])
-    ours = p50(times["Rolecall turn (role fixed, everything on)"])
-    print(f"Rolecall turn / bare graph = {ours / bare:.2f}  (no target yet)")
+        speed = f"{p50(speeds[name]):8.0f} /s" if name in speeds else ""
+        print(f"{name:40} {p50(values):8.2f} {p95(values):8.2f} {speed:>12}")
+    ours = p50(times[_OURS])
+    ratio = ours / p50(times[_BARE])
+    print(f"turn: Rolecall / bare graph            = {ratio:.2f}  {verdict(ratio, 0.75)}")
+    if router is not None:
+        ratio = ours / p50(times[_ROUTER])
+        print(f"turn: Rolecall / LiteLLM Router's call = {ratio:.2f}  goal: {verdict(ratio, 1.0)}")
+    ratio = ours / p50(times[_SILENT])
+    print(f"turn: telemetry on / off               = {ratio:.3f}  {verdict(ratio, 1.03)}")
+    ratio = p50(speeds[_OURS]) / p50(speeds[_BARE])
+    print(
+        f"{_AT_ONCE} at once: Rolecall / bare graph      = {ratio:.2f}  "
+        f"{verdict(ratio, 2.0, at_most=False)}"
+    )
 
 
-async def _all(runner: ScriptedRunner, home: Path) -> dict[str, list[float]]:
-    stack_file = home / "bench.yaml"
-    spec = f"{{id: tiny, endpoint: '{runner.endpoint}'}}"
-    stack_file.write_text(f"models: {{router: {spec}, reasoning: {spec}, coding: {spec}}}\n")
+async def _measure(
+    url: str, router: Router | None, home: Path, rounds: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     body = {"model": "tiny", "messages": [{"role": "user", "content": _QUESTION}]}
-    model = ChatOpenAI(model="tiny", base_url=runner.endpoint, api_key="none", max_retries=0)
+    model = ChatOpenAI(model="tiny", base_url=f"{url}/v1", api_key=SecretStr("none"), max_retries=0)
     async with (
         httpx.AsyncClient(trust_env=False) as http,
         AsyncSqliteSaver.from_conn_string(str(home / "bare.db")) as saver,
     ):
         graph = _bare_graph(model, saver)
-        assistant = Assistant.open(load_stack(stack_file))
         number = iter(range(10**6))
+        with _assistant(url, home / "on") as on, _assistant(url, home / "off", False) as off:
 
-        async def plain() -> None:
-            (await http.post(runner.endpoint + "/chat/completions", json=body)).json()
+            async def bare() -> object:
+                config = {"configurable": {"thread_id": f"bare-{next(number)}"}}
+                return await graph.ainvoke({"messages": [("user", _QUESTION)]}, config)
 
-        async def chat_openai() -> None:
-            await model.ainvoke(_QUESTION)
+            sides: dict[str, Call] = {
+                _HTTPX: lambda: http.post(f"{url}/v1/chat/completions", json=body),
+                _OPENAI: lambda: model.ainvoke(_QUESTION),
+                _BARE: bare,
+                _OURS: lambda: on.aask(_QUESTION, role="reasoning"),
+                _SILENT: lambda: off.aask(_QUESTION, role="reasoning"),
+            }
+            times = await _one_by_one(sides, router, rounds)
+            speeds = await _at_once({name: sides[name] for name in (_BARE, _OURS)}, router)
+    return times, speeds
 
-        async def bare() -> None:
-            config = {"configurable": {"thread_id": f"bare-{next(number)}"}}
-            await graph.ainvoke({"messages": [("user", _QUESTION)]}, config)
 
-        async def ours() -> None:
-            await assistant.aask(_QUESTION, role="reasoning")
-
-        kinds: dict[str, Callable[[], Awaitable[None]]] = {
-            "plain httpx": plain,
-            "ChatOpenAI": chat_openai,
-            "bare 4-node graph + AsyncSqliteSaver": bare,
-            "Rolecall turn (role fixed, everything on)": ours,
-        }
-        times: dict[str, list[float]] = {name: [] for name in kinds}
-        for index in range(_CALLS + _WARM_UP):
-            for name, call in kinds.items():
-                started = time.perf_counter()
-                await call()
-                if index >= _WARM_UP:
-                    times[name].append((time.perf_counter() - started) * 1000.0)
-        assistant.close()
+async def _one_by_one(
+    sides: dict[str, Call], router: Router | None, rounds: int
+) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    if router is not None:
+        times[_ROUTER] = []
+    order = list(sides.items())
+    for index in range(rounds + _WARM_UP):
+        order.append(order.pop(0))  # the first of a round finds the processor's caches cold
+        for name, call in order:
+            started = time.perf_counter()
+            await call()
+            if index >= _WARM_UP:
+                times[name].append((time.perf_counter() - started) * 1000.0)
+        if router is not None:
+            spent = router.ask("router")
+            if index >= _WARM_UP:
+                times[_ROUTER].append(spent)
     return times
+
+
+async def _at_once(sides: dict[str, Call], router: Router | None) -> dict[str, list[float]]:
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
+    if router is not None:
+        speeds[_ROUTER] = []
+    for index in range(_BURSTS + 1):
+        for name, call in sides.items():
+            started = time.perf_counter()
+            await asyncio.gather(*(call() for _ in range(_AT_ONCE)))
+            if index:
+                speeds[name].append(_AT_ONCE / (time.perf_counter() - started))
+        if router is not None:
+            speed = router.ask(f"burst {_AT_ONCE}")
+            if index:
+                speeds[_ROUTER].append(speed)
+    return speeds
+
+
+@contextmanager
+def _assistant(url: str, home: Path, telemetry: bool = True) -> Iterator[Assistant]:
+    """An assistant with a home of its own."""
+    home.mkdir()
+    stack = home / "bench.yaml"
+    spec = f"{{id: tiny, endpoint: '{url}/v1', max_concurrency: {_AT_ONCE}}}"
+    stack.write_text(f"models: {{router: {spec}, reasoning: {spec}, coding: {spec}}}\n")
+    before, opens = os.environ["ROLECALL_HOME"], rolecall.assistant.open_recorder
+    os.environ["ROLECALL_HOME"] = str(home)
+    if not telemetry:
+        rolecall.assistant.open_recorder = lambda settings: _Silent()  # type: ignore[assignment,return-value]
+    try:
+        opened = Assistant.open(load_stack(stack))
+    finally:
+        os.environ["ROLECALL_HOME"], rolecall.assistant.open_recorder = before, opens
+    with opened:
+        yield opened
+
+
+class _Silent(NoRecorder):
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def _bare_graph(model: ChatOpenAI, saver: AsyncSqliteSaver) -> Any:

@@ -165,23 +165,37 @@ class RoutingSettings(_Strict):
 
 
 class TurnSettings(_Strict):
-    """Bounds of one turn."""
+    """Bounds of one turn. When it is stopped, tools have ``stop_within_s`` to end."""
 
     deadline_s: Seconds = 900.0
     max_tool_rounds: Annotated[int, Field(ge=0, le=100)] = 8
     tool_timeout_s: Seconds = 60.0
     max_input_chars: Count = 200_000
     wait_for_thread_s: Annotated[float, Field(ge=0)] = 10.0
+    stop_within_s: Annotated[float, Field(ge=0)] = 5.0
 
 
 class MemorySettings(_Strict):
     """How much of a thread the models see, and how much of it can be stepped back into.
 
-    At present every step of every turn is kept, whatever ``keep_steps_of_last_turns`` says.
+    ``window_tokens`` bounds the last turns, ``summary_tokens`` what is still told of those before.
+    ``summary``: ``extractive`` keeps the sentences that are worth most, without a model; ``model``
+    has the router model write prose besides, after an answer was given and at most
+    ``summary_deadline_s`` long; ``off`` forgets. ``recall_all_threads`` lets the tool ``recall``
+    look into other threads than its own.
     """
 
     window_tokens: Annotated[int, Field(ge=256)] = 4096
+    summary: Literal["model", "extractive", "off"] = "model"
+    summary_tokens: Annotated[int, Field(ge=64, le=8192)] = 512
+    summary_deadline_s: Seconds = 10.0
+    recall_all_threads: bool = False
     keep_steps_of_last_turns: Count = 20
+
+    @field_validator("summary", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        return "off" if value is False else value  # YAML reads off as a switch
 
 
 def _known_regex(value: object) -> object:
@@ -203,9 +217,15 @@ class FilterSettings(_Strict):
 class TelemetrySettings(_Strict):
     """What a trace keeps. ``store_texts: false`` leaves out questions, answers, tool arguments
     and tool results; decisions, timings, token counts and error messages stay.
+
+    ``otlp_endpoint`` (``http://localhost:4318``) sends each turn's spans to an OpenTelemetry
+    collector on this machine or its private network, elsewhere only with ``allow_remote``;
+    texts, reasons and error messages go along only with ``otlp_texts``.
     """
 
     otlp_endpoint: str | None = None
+    otlp_texts: bool = False
+    allow_remote: bool = False
     store_texts: bool = True
 
 

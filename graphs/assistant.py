@@ -19,11 +19,13 @@ from langgraph.types import Send
 from rolecall.config.schema import ModelRole, Settings, Stack
 from rolecall.errors import ConfigError
 from rolecall.graphs.state import AssistantInput, AssistantState
+from rolecall.memory.notebook import Notebook
 from rolecall.models.client import LocalLLMClient
 from rolecall.models.text.redaction import Redactor
-from rolecall.nodes.both_forms import both_forms
+from rolecall.nodes.both_forms import both_forms, edge
 from rolecall.nodes.doubt import Bar, bar_for
 from rolecall.nodes.init import make_init
+from rolecall.nodes.journal import Journal
 from rolecall.nodes.router import make_router
 from rolecall.nodes.specialist import Desk, make_specialist
 from rolecall.nodes.synthesis import TurnWriter, make_synthesis
@@ -31,6 +33,7 @@ from rolecall.nodes.tool_runner import make_tool_runner
 from rolecall.routing.decision import Decision, Strategy
 from rolecall.routing.strategies import make_strategy
 from rolecall.telemetry.recorder import NoRecorder, Recorder
+from rolecall.tools.recall import History
 from rolecall.tools.registry import load_tools, select_tools
 
 if TYPE_CHECKING:
@@ -46,6 +49,9 @@ def build_assistant(
     tools: Mapping[str, BaseTool] | None = None,
     recorder: Recorder | None = None,
     transcript: TurnWriter | None = None,
+    journal: Journal | None = None,
+    notebook: Notebook | None = None,
+    history: History | None = None,
 ) -> Assistant:
     """Wire the assistant for a client's stack. Compile it with a checkpointer of your own.
 
@@ -55,6 +61,9 @@ def build_assistant(
         tools: what specialists may call; by default the packaged and the user's tools.
         recorder: takes telemetry.
         transcript: takes finished turns.
+        journal: keeps answers and tool calls from before their step is saved.
+        notebook: keeps what models wrote of turns that left the window.
+        history: a thread's earlier turns, for the tool ``recall``.
 
     Raises:
         ConfigError: a role names a tool that is not there.
@@ -63,7 +72,7 @@ def build_assistant(
     recorder = recorder or NoRecorder()
     strategy = strategy or make_strategy(client)
     if tools is None:
-        tools = _tools(settings)
+        tools = _tools(settings, history)
     bar = _bar(stack)
     redactor = _redactor(settings.filters.redact_secrets, settings.filters.patterns)
 
@@ -77,28 +86,28 @@ def build_assistant(
         for name, role in stack.roles.items()
     ]
     graph: Assistant = StateGraph(AssistantState, input_schema=AssistantInput)
-    graph.add_node("init", both_forms(make_init(settings.turn.max_input_chars), "init"))
-    graph.add_node(
-        "router", both_forms(make_router(strategy, list(stack.roles), recorder), "router")
-    )
+    init = make_init(settings.turn.max_input_chars, settings.memory, notebook, journal)
+    graph.add_node("init", both_forms(init, "init"))
+    router = make_router(strategy, list(stack.roles), recorder, journal)
+    graph.add_node("router", both_forms(router, "router"))
     for desk in desks:
-        specialist = make_specialist(client, desk, settings.turn, recorder, redactor, bar)
+        specialist = make_specialist(client, desk, settings.turn, recorder, redactor, bar, journal)
         graph.add_node(desk.node, both_forms(specialist, desk.node))
-    runner = make_tool_runner(tools, settings.turn.tool_timeout_s, recorder)
+    runner = make_tool_runner(tools, settings.turn.tool_timeout_s, recorder, journal)
     graph.add_node("tool_runner", both_forms(runner, "tool_runner"))
-    synthesis = make_synthesis(settings.memory.window_tokens, recorder, redactor, transcript)
+    synthesis = make_synthesis(settings.memory, recorder, redactor, transcript, notebook)
     graph.add_node("synthesis", both_forms(synthesis, "synthesis"))
 
     # wiring
     nodes = [desk.node for desk in desks]
     graph.add_edge(START, "init")
     graph.add_edge("init", "router")
-    graph.add_conditional_edges("router", _who_answers, nodes)
+    graph.add_conditional_edges("router", edge(_who_answers), nodes)
     for node in nodes:
         escalates = node == "answer" and ModelRole.REASONING in nodes
         after = ["tool_runner", "synthesis", *([ModelRole.REASONING.value] if escalates else [])]
-        graph.add_conditional_edges(node, _what_next(bar if escalates else None), after)
-    graph.add_conditional_edges("tool_runner", _back_to_speaker, nodes)
+        graph.add_conditional_edges(node, edge(_what_next(bar if escalates else None)), after)
+    graph.add_conditional_edges("tool_runner", edge(_back_to_speaker), nodes)
     graph.add_edge("synthesis", END)
     return graph
 
@@ -113,7 +122,10 @@ def _what_next(bar: Bar | None) -> Callable[[AssistantState], str | list[Send]]:
         last = state["messages"][-1]
         calls = getattr(last, "tool_calls", None)
         if calls:
-            return [Send("tool_runner", {"call": call, "turn": state["turn"]}) for call in calls]
+            return [
+                Send("tool_runner", {"call": call, "turn": state["turn"], "key": f"{last.id}/{n}"})
+                for n, call in enumerate(calls)
+            ]
         if bar is not None and bar_for(state, bar).doubt(last):
             return ModelRole.REASONING.value
         return "synthesis"
@@ -125,10 +137,10 @@ def _back_to_speaker(state: AssistantState) -> str:
     return str(state["speaker"])
 
 
-def _tools(settings: Settings) -> dict[str, BaseTool]:
+def _tools(settings: Settings, history: History | None) -> dict[str, BaseTool]:
     folder = Path(settings.tools_folder) if settings.tools_folder else None
     try:
-        return load_tools(Path(settings.workspace), folder)
+        return load_tools(Path(settings.workspace), folder, history)
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"settings.workspace {settings.workspace!r} or settings.tools_folder cannot be used: "

@@ -7,6 +7,14 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from langchain_core.messages import AnyMessage, ToolCall
 from langgraph.graph.message import add_messages
 
+from rolecall.memory.summary import Summary
+
+STATE_VERSION = 2
+"""Saved with each step; raised when older programs cannot go on from what this one saves.
+
+1: no ``summary``. 2: with it; it is read where it is there.
+"""
+
 
 class TurnInfo(TypedDict):
     """The turn that is running. ``started_at`` is Unix seconds."""
@@ -29,6 +37,7 @@ class AssistantState(TypedDict):
 
     Attributes:
         messages: the window: the last turns, bounded by SYNTHESIS.
+        summary: what is still known of the turns that left the window.
         role: the role that the user fixed for this turn.
         turn: the running turn.
         decision: the router's decision JSON.
@@ -40,6 +49,7 @@ class AssistantState(TypedDict):
     """
 
     messages: Annotated[list[AnyMessage], add_messages]
+    summary: NotRequired[Summary | None]
     role: str | None
     turn: TurnInfo
     decision: dict[str, Any] | None
@@ -51,7 +61,8 @@ class AssistantState(TypedDict):
 
 
 class ToolTask(TypedDict):
-    """One tool call, run as a task of its own."""
+    """One tool call, run as a task of its own; ``key`` names it in its thread."""
 
     call: ToolCall
     turn: TurnInfo
+    key: NotRequired[str]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AIMessage, AnyMessage
 
 from rolecall.graphs.state import AssistantState
 
 _LONGEST_HEDGE = 400  # characters: a long answer that also says "I'm not sure" is an answer
 _FEWEST_TOKENS = 3
+_UNREAD = "unread"
 
 _HEDGES = re.compile(
     r"""\b(?:
@@ -46,6 +47,8 @@ class Bar:
     def doubt(self, message: AnyMessage) -> str | None:
         """Why an answer may not stand; ``None`` when it may."""
         text = message.text.strip()
+        if message.response_metadata.get(_UNREAD):
+            return "the conversation is too long for the router model"
         if not text:
             return "the router model's own answer was empty"
         if self.hedging and len(text) <= _LONGEST_HEDGE and _HEDGES.search(text):
@@ -68,3 +71,8 @@ class Bar:
 def bar_for(state: AssistantState, bar: Bar) -> Bar:
     """The bar of this turn: who chose the router role gets its answer, unless it is empty."""
     return Bar() if state["strategy"] == "fixed" else bar
+
+
+def unread(message_id: str) -> AIMessage:
+    """In place of an answer: the router's models cannot read so much, another may."""
+    return AIMessage("", id=message_id, response_metadata={_UNREAD: True})

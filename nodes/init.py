@@ -6,12 +6,17 @@ import time
 import uuid
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 
+from rolecall.config.schema import MemorySettings
 from rolecall.errors import BadInput
 from rolecall.graphs.state import AssistantState
+from rolecall.memory.notebook import Notebook
+from rolecall.memory.summary import with_prose
 from rolecall.nodes.both_forms import Node
+from rolecall.nodes.journal import Journal
+from rolecall.nodes.left_behind import without_dangling
 from rolecall.nodes.report import run_ids
 
 
@@ -38,8 +43,21 @@ def check_question(text: str, max_chars: int) -> str:
     return text.replace("\x00", "")
 
 
-def make_init(max_input_chars: int) -> Node[AssistantState]:
-    """The INIT node."""
+def make_init(
+    max_input_chars: int,
+    memory: MemorySettings | None = None,
+    notebook: Notebook | None = None,
+    journal: Journal | None = None,
+) -> Node[AssistantState]:
+    """The INIT node.
+
+    Args:
+        max_input_chars: a longer question is refused.
+        memory: bounds the summary.
+        notebook: where a model's text for the summary may be found.
+        journal: knows of tool calls that an abandoned turn left.
+    """
+    bounds = memory or MemorySettings()
 
     async def init(state: AssistantState, config: RunnableConfig) -> dict[str, Any]:
         messages = state.get("messages") or []
@@ -47,14 +65,24 @@ def make_init(max_input_chars: int) -> Node[AssistantState]:
             raise BadInput("the last message must be the user's")
         question = check_question(messages[-1].text, max_input_chars)
         turn_id, trace_id = run_ids(config)
+        changes: dict[str, Any] = {}
+        summary = state.get("summary")
+        thread_id = (config.get("configurable") or {}).get("thread_id")
+        if summary and bounds.summary == "off" and (summary["prose"] or summary["notes"]):
+            changes["summary"] = {**summary, "prose": "", "notes": []}
+        elif summary and notebook is not None and thread_id is not None:
+            prose = await notebook.prose(str(thread_id), summary)
+            if prose is not None:
+                changes["summary"] = with_prose(summary, prose, bounds.summary_tokens)
         return {
+            **changes,
             "turn": {
                 "turn_id": turn_id or uuid.uuid4().hex,
                 "trace_id": trace_id or uuid.uuid4().hex,
                 "question": question,
                 "started_at": time.time(),
             },
-            "messages": _remove_dangling(messages),
+            "messages": await without_dangling(messages, journal, config),
             "role": state.get("role"),
             "decision": None,
             "strategy": None,
@@ -65,19 +93,3 @@ def make_init(max_input_chars: int) -> Node[AssistantState]:
         }
 
     return init
-
-
-def _remove_dangling(messages: list[AnyMessage]) -> list[RemoveMessage]:
-    """Tool calls that an abandoned turn left unanswered: no model API accepts them."""
-    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
-    dangling: list[RemoveMessage] = []
-    dropped: set[str | None] = set()
-    for message in messages:
-        if isinstance(message, AIMessage) and message.tool_calls:
-            ids = {call["id"] for call in message.tool_calls}
-            if not ids <= answered:
-                dangling.append(RemoveMessage(id=str(message.id)))
-                dropped |= ids
-        elif isinstance(message, ToolMessage) and message.tool_call_id in dropped:
-            dangling.append(RemoveMessage(id=str(message.id)))
-    return dangling

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -14,6 +14,11 @@ from rolecall.models.calls import CallRecord
 from rolecall.models.context_report import note_of
 from rolecall.routing.decision import Routed
 from rolecall.telemetry.recorder import Recorder
+
+Told = Callable[[str, dict[str, Any]], None]
+
+TOLD = "told"
+"""The key in a run's ``configurable`` of who is told the events: ``told(kind, data)``."""
 
 
 def run_ids(config: RunnableConfig, turn: TurnInfo | None = None) -> tuple[str | None, str | None]:
@@ -30,6 +35,10 @@ def run_ids(config: RunnableConfig, turn: TurnInfo | None = None) -> tuple[str |
     return turn_id, trace_id
 
 
+def _stream(write: Callable[[Any], None]) -> Told:
+    return lambda kind, data: write({"type": kind, **data})
+
+
 class Report:
     """One node's reports within one turn."""
 
@@ -37,11 +46,13 @@ class Report:
         self._recorder = recorder
         self._trace_id = run_ids(config, turn)[1]
         self._node = node
-        self._write = get_stream_writer()
+        told = (config.get("configurable") or {}).get(TOLD)
+        self._tell: Told = told or _stream(get_stream_writer())
+        self._alone = told is None
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Put an event on the run's custom stream."""
-        self._write({"type": kind, "node": self._node, **fields})
+        """Tell who runs the turn; in a run of its own, put it on the run's custom stream."""
+        self._tell(kind, {"node": self._node, **fields})
 
     def decided(self, routed: Routed, latency_ms: float) -> None:
         """The router decided."""
@@ -65,6 +76,17 @@ class Report:
         self._add("model_calls", node=self._node, **record.as_dict())
         if record.status == "error":
             self.error("ModelCallFailed", record.error or "")
+
+    def journaled(self, role: str) -> None:
+        """An answer was in the journal: its model was not called again."""
+        self.event("journaled", role=role)
+        self._add(
+            "model_calls",
+            node=self._node,
+            role=role,
+            status="journaled",
+            started_at=time.time(),
+        )
 
     def context(self, context: Mapping[str, Any] | None) -> None:
         """What a model was not sent, or has not read, of the conversation: a note, if anything."""
@@ -111,7 +133,9 @@ class Report:
         )
 
     def finished(self, turn: TurnInfo, thread_id: str | None, outcome: dict[str, Any]) -> None:
-        """The turn has its answer. Runs of a LangGraph server are listed through this row."""
+        """The turn has its answer. A run of its own, as on a LangGraph server, is listed so."""
+        if not self._alone:
+            return
         self._add(
             "turns",
             turn_id=turn["turn_id"],

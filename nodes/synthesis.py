@@ -10,7 +10,10 @@ from typing import Any, Protocol
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 
+from rolecall.config.schema import MemorySettings
 from rolecall.graphs.state import AssistantState
+from rolecall.memory.notebook import Notebook
+from rolecall.memory.summary import fold
 from rolecall.models.reply import reasoning_of
 from rolecall.models.text.reasoning import split_reasoning
 from rolecall.models.text.redaction import Redactor
@@ -31,12 +34,24 @@ class TurnWriter(Protocol):
 
 
 def make_synthesis(
-    window_tokens: int,
+    memory: MemorySettings,
     recorder: Recorder,
     redactor: Redactor | None,
     transcript: TurnWriter | None,
+    notebook: Notebook | None = None,
 ) -> Node[AssistantState]:
-    """The SYNTHESIS node."""
+    """The SYNTHESIS node.
+
+    Args:
+        memory: bounds the window and the summary of what leaves it.
+        recorder: takes telemetry.
+        redactor: blots secrets out.
+        transcript: takes the finished turn.
+        notebook: told when turns have left the window.
+    """
+
+    room = 0 if memory.summary == "off" else memory.summary_tokens
+    redact = str if redactor is None else redactor.redact
 
     async def synthesis(state: AssistantState, config: RunnableConfig) -> dict[str, Any]:
         report = Report(recorder, config, state["turn"], "synthesis")
@@ -76,10 +91,16 @@ def make_synthesis(
         thread_id = (config.get("configurable") or {}).get("thread_id")
         report.finished(state["turn"], thread_id, outcome)
         report.event("answer", **outcome)
-        changes = bound([*state["messages"][:-1], answer], window_tokens)
-        cut = next((m for m in changes if m.id == answer.id), None)
+        window = bound([*state["messages"][:-1], answer], memory.window_tokens)
+        cut = any(message.id == answer.id for message in window.changes)
+        kept: dict[str, Any] = {}
+        if window.left:
+            kept["summary"] = summary = fold(state.get("summary"), window.left, room, redact)
+            if summary is not None and notebook is not None and thread_id is not None:
+                notebook.due(str(thread_id), summary)
         return {
-            "messages": changes if cut is not None else [answer, *changes],
+            **kept,
+            "messages": window.changes if cut else [answer, *window.changes],
             "role": None,
             "finish_reason": finish_reason,
         }

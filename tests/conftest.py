@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import threading
@@ -142,3 +143,16 @@ def stack_for(stack_file: Callable[..., Path]) -> StackFor:
         return load_stack(stack_file(runner, settings, **model))
 
     return load
+
+
+@pytest.fixture
+def old_home() -> Callable[..., Path]:
+    """``old_home("home_1", folder)``: the databases that an earlier version left, in a folder."""
+
+    def unpack(name: str, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for packed in (Path(__file__).parent / "fixtures" / name).glob("*.gz"):
+            (folder / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
+        return folder
+
+    return unpack

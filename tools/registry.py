@@ -1,8 +1,8 @@
 """Every tool there is: the packaged ones, then the user's; and which of them a role gets.
 
 A user's tool is marked as not safe to repeat unless its function is declared ``@safe_to_repeat``.
-A call that was running when the process died is made again on resume: a tool with effects should
-check whether they are there already.
+A call that was running when the process died is made again only if it is safe to repeat; else the
+user is asked. ``rolecall.tools.idempotency_key()`` is the same each time the same call is made.
 """
 
 from __future__ import annotations
@@ -21,31 +21,43 @@ from rolecall.tools.user_files import tools_in
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
+    from rolecall.tools.recall import History
+
 __all__ = ["ToolContext", "load_tools", "safe_to_repeat", "select_tools"]
 
 _ROUTER_TOOLS = ("clock", "calculator")
+_WITH_THREADS = ("recall",)  # only where threads are kept
 
 
 @dataclass(frozen=True)
 class ToolContext:
-    """What packaged tools need: ``workspace`` is the only folder whose files they read."""
+    """What packaged tools need.
+
+    Attributes:
+        workspace: the only folder whose files they read.
+        history: the thread's earlier turns, where threads are kept.
+    """
 
     workspace: Path
+    history: History | None = None
 
 
-def load_tools(workspace: Path, folder: Path | None = None) -> dict[str, BaseTool]:
+def load_tools(
+    workspace: Path, folder: Path | None = None, history: History | None = None
+) -> dict[str, BaseTool]:
     """All tools by name.
 
     Args:
         workspace: the folder whose files the packaged tools may read.
         folder: the user's tool files; without one ``ROLECALL_HOME/tools``, if it exists. The
             current folder is never looked at.
+        history: what ``recall`` looks into; without one there is no such tool.
 
     Raises:
         ConfigError: a folder or a user's file is wrong, or two tools have one name.
     """
     tools: dict[str, BaseTool] = {}
-    for function in _packaged(ToolContext(workspace)):
+    for function in _packaged(ToolContext(workspace, history)):
         name = function.__name__
         tools[name] = tool_from_function(safe_to_repeat(function), name, function.__module__)
     packaged = frozenset(tools)
@@ -82,6 +94,7 @@ def select_tools(
     if wanted is None or wanted == "all":
         return list(tools.values())
     names = [wanted] if isinstance(wanted, str) else list(dict.fromkeys(wanted))
+    names = [name for name in names if name in tools or name not in _WITH_THREADS]
     for name in names:
         if name not in tools:
             near = difflib.get_close_matches(name, tools, n=3, cutoff=0.4)
@@ -92,15 +105,22 @@ def select_tools(
     return [tools[name] for name in names]
 
 
-def _packaged(context: ToolContext) -> list[Callable[..., str]]:
+def _packaged(context: ToolContext) -> list[Callable[..., object]]:
     from rolecall.tools.calculator import calculator
     from rolecall.tools.clock import clock
     from rolecall.tools.read_file import reader
+    from rolecall.tools.recall import recaller
     from rolecall.tools.search_files import searcher
     from rolecall.tools.workspace import Workspace
 
     workspace = Workspace(context.workspace)
-    return [clock, calculator, reader(workspace), searcher(workspace)]
+    tools: list[Callable[..., object]] = [
+        clock,
+        calculator,
+        reader(workspace),
+        searcher(workspace),
+    ]
+    return tools if context.history is None else [*tools, recaller(context.history)]
 
 
 def _user_tools(folder: Path | None) -> list[tuple[BaseTool, str]]:

@@ -10,17 +10,21 @@ import asyncio
 import contextvars
 import queue
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
+Pushing = Callable[[Callable[[T], None]], Coroutine[Any, Any, Any]]
 
 _CANCEL_WAIT_S = 10.0
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _thread: threading.Thread | None = None
+_current: contextvars.ContextVar[_Task[Any] | None] = contextvars.ContextVar("_current")
 
 
 def loop() -> asyncio.AbstractEventLoop:
@@ -57,20 +61,39 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         task.stop()
 
 
-def iterate(source: AsyncIterator[T]) -> Iterator[T]:
-    """Iterate from synchronous code: the source runs ahead as one task on the background loop.
+async def arun(coroutine: Coroutine[Any, Any, T]) -> T:
+    """:func:`run` from any event loop, also from the background loop itself.
 
-    Leaving early, or an interrupt, cancels that task and waits for its clean-up.
+    When the waiting is cancelled the coroutine is, and its clean-up is waited for.
+    """
+    background = loop()
+    if asyncio.get_running_loop() is background:
+        return await coroutine
+    task = _Task(coroutine, background)
+    waiting = asyncio.wrap_future(task.outcome)
+    try:
+        task.start()
+        await asyncio.wait([waiting])
+    finally:
+        await _stopped(task, waiting)
+    return waiting.result()
+
+
+def items(work: Pushing[T]) -> Iterator[T]:
+    """Iterate over what ``work(put)`` puts: it runs as one task on the background loop.
+
+    What it raises is raised at the end. Leaving early, or an interrupt, cancels that task and
+    waits for its clean-up.
 
     Raises:
         RuntimeError: called from the background loop itself, which would wait for ever.
     """
     background = _loop_to_wait_for()
-    items: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
-    task = _Task(_drain(source, items.put), background)
+    arrived: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+    task = _Task(_to_the_end(work, arrived.put), background)
     try:
         task.start()
-        while not isinstance(entry := items.get(), _End):
+        while not isinstance(entry := arrived.get(), _End):
             yield entry
         if entry.error is not None:
             raise entry.error
@@ -78,37 +101,24 @@ def iterate(source: AsyncIterator[T]) -> Iterator[T]:
         task.stop()
 
 
-async def relay(source: AsyncIterator[T]) -> AsyncIterator[T]:
-    """Iterate a source that must run on the background loop from any other event loop.
-
-    Leaving early cancels the source and waits for its clean-up.
-    """
-    here, background = asyncio.get_running_loop(), loop()
-    if here is background:
-        try:
-            async for direct in source:
-                yield direct
-        finally:
-            await _close(source)
-        return
-    items: asyncio.Queue[T | _End] = asyncio.Queue()
-
-    def put(item: T | _End) -> None:
-        try:
-            here.call_soon_threadsafe(items.put_nowait, item)
-        except RuntimeError:  # that loop is closed: nobody waits any more
-            return
-
-    task = _Task(_drain(source, put), background)
+async def aitems(work: Pushing[T]) -> AsyncIterator[T]:
+    """:func:`items` from any event loop, also from the background loop itself."""
+    arrived: _Arrived[T | _End] = _Arrived()
+    task = _Task(_to_the_end(work, arrived.put), loop())
+    waiting = asyncio.wrap_future(task.outcome)
     try:
         task.start()
-        while not isinstance(entry := await items.get(), _End):
+        while not isinstance(entry := await arrived.next(), _End):
             yield entry
         if entry.error is not None:
             raise entry.error
     finally:
-        task.cancel()
-        await asyncio.wait([asyncio.wrap_future(task.outcome)], timeout=_CANCEL_WAIT_S)
+        await _stopped(task, waiting)
+
+
+def iterate(source: AsyncIterator[T]) -> Iterator[T]:
+    """Iterate from synchronous code over a source that runs ahead; otherwise as :func:`items`."""
+    return items(partial(_drain, source))
 
 
 async def in_daemon_thread(work: Callable[[], T]) -> T:
@@ -143,6 +153,26 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
     return await done
 
 
+@contextmanager
+def ends_by(request: Callable[[], None], within_s: float) -> Iterator[None]:
+    """Within it, a coroutine that nobody waits for any more is asked to end, not cancelled.
+
+    Args:
+        request: asks it; called on its loop.
+        within_s: how long it may take to end, beside its clean-up.
+    """
+    task = _current.get(None)
+    if task is None:
+        yield
+        return
+    before = task.ending, task.wait_s
+    task.ending, task.wait_s = request, _CANCEL_WAIT_S + within_s
+    try:
+        yield
+    finally:
+        task.ending, task.wait_s = before
+
+
 class _End:
     """The end of a source, with what it raised."""
 
@@ -160,6 +190,8 @@ class _Task(Generic[T]):
         self, coroutine: Coroutine[Any, Any, T], background: asyncio.AbstractEventLoop
     ) -> None:
         self.outcome: Future[T] = Future()
+        self.ending: Callable[[], None] | None = None
+        self.wait_s = _CANCEL_WAIT_S
         self._coroutine = coroutine
         self._loop = background
         self._task: asyncio.Task[T] | None = None
@@ -178,14 +210,17 @@ class _Task(Generic[T]):
         if not self.outcome.done():
             self.cancel()
             with suppress(CancelledError, TimeoutError):  # what the caller raises counts
-                self.outcome.exception(_CANCEL_WAIT_S)
+                self.outcome.exception(self.wait_s)
 
     def _start(self) -> None:
+        _current.set(self)
         self._task = self._loop.create_task(self._coroutine)
         self._task.add_done_callback(self._ended)
 
     def _cancel_here(self) -> None:
-        if self._task is not None:
+        if self.ending is not None:
+            self.ending()
+        elif self._task is not None:
             self._task.cancel()
         elif not self.outcome.done():  # it was never started
             self._coroutine.close()
@@ -201,16 +236,55 @@ class _Task(Generic[T]):
             self.outcome.set_result(task.result())
 
 
-async def _drain(source: AsyncIterator[T], put: Any) -> None:
-    """Put every item, then the end."""
+class _Arrived(Generic[T]):
+    """What another loop put, taken by the loop that made this; one wake-up serves many items."""
+
+    def __init__(self) -> None:
+        self._here = asyncio.get_running_loop()
+        self._items: deque[T] = deque()
+        self._woken = asyncio.Event()
+        self._waking = False
+
+    def put(self, item: T) -> None:
+        """Add an item; from any thread."""
+        self._items.append(item)
+        if not self._waking:
+            self._waking = True
+            with suppress(RuntimeError):  # that loop is closed: nobody waits any more
+                self._here.call_soon_threadsafe(self._wake)
+
+    async def next(self) -> T:
+        """The next item, waited for."""
+        while not self._items:
+            self._woken.clear()
+            await self._woken.wait()
+        return self._items.popleft()
+
+    def _wake(self) -> None:
+        self._waking = False  # first: what is put from here on wakes again
+        self._woken.set()
+
+
+async def _to_the_end(work: Pushing[T], put: Callable[[T | _End], None]) -> None:
+    """Do the work, then put the end."""
     error: BaseException | None = None
     try:
-        async for item in source:
-            put(item)
-        await _close(source)
+        await work(put)
     except BaseException as raised:
         error = raised
     put(_End(error))
+
+
+async def _stopped(task: _Task[Any], waiting: asyncio.Future[Any]) -> None:
+    if not waiting.done():
+        task.cancel()
+        await asyncio.wait([waiting], timeout=task.wait_s)
+
+
+async def _drain(source: AsyncIterator[T], put: Callable[[T], None]) -> None:
+    async for item in source:
+        put(item)
+    await _close(source)
 
 
 async def _close(source: AsyncIterator[Any]) -> None:

@@ -13,23 +13,44 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rolecall.errors import StateError
+from rolecall.schema_version import check_version, stamp_version
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
     from sqlite_utils.migrations import Migrations
 
 T = TypeVar("T")
-_Write = tuple["Callable[[Database], Any]", "Future[Any]"]
 
 _BUSY_TIMEOUT_S = 30.0
 _PAUSE_S = 0.01
+_WAL_BYTES = 4 * 1024 * 1024
+
+
+class BulkWriter(Protocol):
+    """Writes many items with few statements."""
+
+    def write(self, db: Database, items: Sequence[Any]) -> None:
+        """Write all items, within a transaction; it may be called again after a rollback."""
+        ...
+
+
+@dataclass
+class _Write:
+    """A write that waits: ``work``, or an item for a bulk writer."""
+
+    work: Callable[[Database], Any] | None = None
+    bulk: BulkWriter | None = None
+    item: Any = None
+    outcome: Future[Any] = field(default_factory=Future)
+    result: Any = None
 
 
 class DatabaseFile:
@@ -46,6 +67,9 @@ class DatabaseFile:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=path.stem)
         self._database: Database | None = None
         self._writes: deque[_Write] = deque()
+        self._woken = False
+        self.rollbacks = 0
+        """How many transactions of this connection were given up."""
         self._closed = threading.Event()
 
     async def run(self, work: Callable[[Database], T]) -> T:
@@ -63,9 +87,9 @@ class DatabaseFile:
     async def commit(self, work: Callable[[Database], T]) -> T:
         """Await ``work(database)`` in a transaction; it is committed when this returns.
 
-        Writes that wait at the same time share one transaction. Each has a savepoint: one that
-        raises leaves nothing behind and does not disturb the others. ``work`` must not begin or
-        end transactions itself.
+        Writes that wait at the same time share one transaction. When one of them raises, that
+        transaction is rolled back and each is tried in one of its own: ``work`` may run twice,
+        and must not begin or end transactions itself.
 
         Raises:
             StateError: the file cannot be written; nothing of ``work`` was kept.
@@ -74,10 +98,29 @@ class DatabaseFile:
 
     def submit_write(self, work: Callable[[Database], T]) -> Future[T]:
         """Queue a write; the future is done once it is committed."""
-        outcome: Future[T] = Future()
-        self._writes.append((work, outcome))
-        self._thread.submit(self._commit_queued)
-        return outcome
+        return self._queued(_Write(work=work), wake=True)
+
+    def submit_item(self, bulk: BulkWriter, item: Any, *, wake: bool = True) -> Future[None]:
+        """Queue an item; those that wait for the same bulk writer are handed to it together.
+
+        Args:
+            bulk: writes it.
+            item: what to write.
+            wake: ``False`` leaves it to the next write, or to :meth:`wake`, to commit it.
+        """
+        return self._queued(_Write(bulk=bulk, item=item), wake=wake)
+
+    def wake(self) -> None:
+        """Commit what waits; one waking serves all that is queued before it is heard."""
+        if not self._woken:
+            self._woken = True
+            self._thread.submit(self._commit_queued)
+
+    def _queued(self, write: _Write, *, wake: bool) -> Future[Any]:
+        self._writes.append(write)
+        if wake:
+            self.wake()
+        return write.outcome
 
     def close(self) -> None:
         """Finish what is queued and close the file. May be called twice."""
@@ -96,26 +139,35 @@ class DatabaseFile:
             raise file_error("use", self.path, error) from error
 
     def _commit_queued(self) -> None:
+        self._woken = False  # first: what is queued from here on wakes again
         batch: list[_Write] = []
         while self._writes:
-            work, outcome = self._writes.popleft()
-            if outcome.set_running_or_notify_cancel():
-                batch.append((work, outcome))
+            write = self._writes.popleft()
+            if write.outcome.set_running_or_notify_cancel():
+                batch.append(write)
         if not batch:
             return  # an earlier batch took it along
-        results: list[tuple[Any, BaseException | None]] = []
-        try:
-            self._guarded(lambda db: _write_all(db, [work for work, _ in batch], results))
-        except BaseException as error:  # nothing was committed
-            results = [(None, error)] * len(batch)
-        for (_, outcome), (result, problem) in zip(batch, results, strict=True):
-            if problem is None:
-                outcome.set_result(result)
-            else:
-                outcome.set_exception(self._named(problem))
+        problem = self._committed(batch)
+        if problem is None:
+            for write in batch:
+                write.outcome.set_result(write.result)
+        elif len(batch) == 1:
+            batch[0].outcome.set_exception(problem)
+        else:
+            for write in batch:
+                if (alone := self._committed([write])) is None:
+                    write.outcome.set_result(write.result)
+                else:
+                    write.outcome.set_exception(alone)
 
-    def _named(self, error: BaseException) -> BaseException:
-        return state_error(self.path, error) if isinstance(error, sqlite3.Error) else error
+    def _committed(self, batch: list[_Write]) -> BaseException | None:
+        """Write a batch in one transaction; what went wrong, if anything did."""
+        try:
+            self._guarded(lambda db: _write_all(db, batch))
+        except BaseException as error:
+            self.rollbacks += 1
+            return error
+        return None
 
     def _open(self) -> Database:
         if self._database is None:
@@ -124,11 +176,15 @@ class DatabaseFile:
             connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S)
             database = Database(connection)
             try:
+                check_version(database, self.path, self._migrations)
+                _give_space_back(connection)
                 _enable_wal(database)
                 connection.execute("PRAGMA synchronous=NORMAL")
+                connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
                 if self._migrations.pending(database):
                     with writing(database):  # one process migrates, the others then find it done
                         self._migrations.apply(database)
+                        stamp_version(database, self._migrations)
             except BaseException:
                 connection.close()
                 raise
@@ -141,22 +197,16 @@ class DatabaseFile:
             self._database = None
 
 
-def _write_all(
-    database: Database,
-    works: list[Callable[[Database], Any]],
-    results: list[tuple[Any, BaseException | None]],
-) -> None:
+def _write_all(database: Database, batch: list[_Write]) -> None:
+    bulks: dict[int, tuple[BulkWriter, list[Any]]] = {}
     with writing(database):
-        for work in works:
-            database.execute("SAVEPOINT one_write")
-            try:
-                results.append((work(database), None))
-            except Exception as error:
-                if not database.conn.in_transaction:  # SQLite gave the whole transaction up
-                    raise
-                database.execute("ROLLBACK TO one_write")
-                results.append((None, error))
-            database.execute("RELEASE one_write")
+        for write in batch:
+            if write.work is not None:
+                write.result = write.work(database)
+            elif write.bulk is not None:
+                bulks.setdefault(id(write.bulk), (write.bulk, []))[1].append(write.item)
+        for bulk, items in bulks.values():
+            bulk.write(database, items)
 
 
 @contextmanager
@@ -173,6 +223,12 @@ def writing(database: Database) -> Iterator[None]:
     except BaseException:
         database.rollback()
         raise
+
+
+def _give_space_back(connection: sqlite3.Connection) -> None:
+    """Let a new file shrink again; for one that has tables it is too late."""
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
 
 
 def _enable_wal(database: Database) -> None:
@@ -192,8 +248,8 @@ def state_error(path: Path, error: sqlite3.Error) -> StateError:
     text = str(error)
     if "malformed" in text or "not a database" in text:
         remedy = (
-            f"it is damaged. Move {path.name} (and {path.name}-wal, -shm) away to start afresh; "
-            f"sqlite3 {path.name} .recover may bring the content back"
+            "it is damaged. rolecall threads check --repair saves what can be read of threads and "
+            f"traces. Move {path.name} (and {path.name}-wal, -shm) away to start afresh"
         )
     elif "readonly" in text or "read-only" in text:
         remedy = "it is read-only. Give it write permission, or set ROLECALL_HOME elsewhere"

@@ -20,7 +20,9 @@
     │   └── NotEnoughMemory    the model does not fit
     ├── DownloadFailed         weights could not be fetched          exit 3
     ├── TurnFailed             saved, can be resumed                 exit 4
+    │   └── TurnInterrupted    ended on request                      exit 130
     ├── StateError             state cannot be read or saved         exit 5
+    │   └── UndecodableState   a saved step cannot be read back
     └── ThreadBusy             another turn holds the thread         exit 6
 
 A message says what happened, where (file and key, model and endpoint) and what to do next.
@@ -165,10 +167,20 @@ class TurnFailed(RolecallError):
     exit_code = 4
 
 
+class TurnInterrupted(TurnFailed):
+    """A turn was ended on request: Ctrl-C, SIGTERM, or its assistant was closed."""
+
+    exit_code = 130
+
+
 class StateError(RolecallError):
     """A database or a folder of ``ROLECALL_HOME`` cannot be read or written."""
 
     exit_code = 5
+
+
+class UndecodableState(StateError):
+    """A saved step cannot be read back; the message names the thread. Its bytes are kept."""
 
 
 class ThreadBusy(RolecallError):

@@ -6,7 +6,7 @@ home/
     capabilities.json               what rolecall doctor saw of each endpoint
     models/                         weights
     run/                            embedded servers: state, logs, locks
-    locks/                          one lock file per busy thread
+    locks/                          one file: who runs a turn on which thread
 """
 
 from __future__ import annotations

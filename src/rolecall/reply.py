@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,8 @@ class Part:
     Attributes:
         type: ``started``, ``decision``, ``text``, ``reasoning``, ``tool_started``,
             ``tool_finished``, ``not_meant`` (a tool call that was taken out), ``call``,
-            ``replaced``, ``note`` (something the user should know), ``node``, ``waiting`` or
-            ``finished``.
+            ``journaled`` (an answer that was paid for before), ``replaced``, ``note`` (something
+            the user should know), ``node``, ``waiting`` or ``finished``.
         data: what belongs to it, such as ``{"role": "coding", "text": "SELECT"}``.
     """
 
@@ -40,6 +40,8 @@ class Reply:
         calls: one record per attempt to call a model.
         timings_ms: ``total`` and ``overhead`` (all but model and tool time).
         waiting_for: what a tool asks the user, when the turn waits for an answer.
+        choices: the answers there are to it, where they can be counted.
+        answer_schema: the JSON schema of an answer; ``None`` takes any text.
     """
 
     thread_id: str
@@ -55,6 +57,8 @@ class Reply:
     finish_reason: str | None = None
     error: str | None = None
     waiting_for: Any = None
+    choices: list[str] = field(default_factory=list)
+    answer_schema: Mapping[str, Any] | None = None
 
     @property
     def usage(self) -> dict[str, int]:
@@ -80,7 +84,14 @@ class Reply:
             "finish_reason": self.finish_reason,
             "error": self.error,
             "waiting_for": self.waiting_for,
+            **self._answerable(),
         }
+
+    def _answerable(self) -> dict[str, Any]:
+        """What an answer must be, while one is waited for."""
+        if self.waiting_for is None:
+            return {}
+        return {"choices": self.choices, "answer_schema": self.answer_schema}
 
 
 _CALL_KEYS: Sequence[str] = (

@@ -5,34 +5,51 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from langgraph.errors import GraphRecursionError
-from langgraph.types import Interrupt
+from langgraph.errors import GraphDrained, GraphRecursionError, is_invalid_resume
 
 from rolecall.config.schema import Stack
 from rolecall.database import state_error
-from rolecall.errors import ModelCallFailed, RolecallError, StateError, TurnFailed
+from rolecall.errors import (
+    ModelCallFailed,
+    RolecallError,
+    StateError,
+    TurnFailed,
+    TurnInterrupted,
+    UsageError,
+)
+from rolecall.graphs.state import STATE_VERSION
+from rolecall.nodes.report import TOLD
+from rolecall.questions import Question, misfit
 from rolecall.reply import Part, Reply
+from rolecall.stop import Stop
 from rolecall.telemetry.recorder import Recorder
 from rolecall.threads.checkpoints import thread_config
+from rolecall.threads.state_check import VERSION_KEY
 from rolecall.threads.transcript import Accepted, Transcript, TurnStatus
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
+Tell = Callable[[Part], None]
+
 _STEPS_BESIDE_TOOLS = 16
 _NOT_ANSWERING = frozenset({"init", "router", "tool_runner", "synthesis"})
 
 
+def unheard(part: Part) -> None:
+    """Only the reply is wanted."""
+
+
 async def waiting_on(
     graph: CompiledStateGraph[Any, Any, Any, Any], thread_id: str
-) -> Interrupt | None:
+) -> Question | None:
     """What a thread waits for; of several tools that ask, the first: one after the other."""
     state = await graph.aget_state(thread_config(thread_id))
-    return next((item for task in state.tasks for item in task.interrupts), None)
+    return next((Question.of(item) for task in state.tasks for item in task.interrupts), None)
 
 
 class TurnRun:
@@ -57,36 +74,71 @@ class TurnRun:
         self._transcript = transcript
         self._recorder = recorder
 
-    async def run(self, turn: Accepted, graph_input: Any) -> AsyncIterator[Part]:
-        """Run the graph and yield what happens; the last part holds the reply.
+    async def run(
+        self, turn: Accepted, graph_input: Any, tell: Tell, stop: Stop, *, new_turn: bool = False
+    ) -> Reply:
+        """Run the graph and tell what happens.
+
+        Nodes tell it directly, through the run's config: LangGraph's custom stream wakes the
+        event loop for each part.
+
+        Args:
+            turn: the turn.
+            graph_input: what the graph begins with; ``None`` goes on.
+            tell: called with every part but the last, on this loop.
+            stop: how it is ended early.
+            new_turn: it has nothing in the journal yet and does not look there.
 
         Raises:
             RolecallError: what ended the turn; its ``reply`` holds what there was.
         """
         started_at, started = time.time(), time.perf_counter()
         reply = Reply(turn.thread_id, turn.turn_id, turn.trace_id)
-        busy_ms, waits = 0.0, False
+        busy_ms = 0.0
+        ends: list[tuple[str, float]] = []  # nodes, and when they ended in ms from the start
+
+        def heard(kind: str, data: dict[str, Any]) -> None:
+            nonlocal busy_ms
+            part = Part(kind, data)
+            stop.heard(kind)
+            busy_ms += _take(part, reply)
+            if kind != "answer":
+                tell(part)
+
         limits = self._stack.settings.turn
         config = thread_config(turn.thread_id, turn_id=turn.turn_id, trace_id=turn.trace_id)
-        config["configurable"]["deadline_at"] = started_at + limits.deadline_s
+        config["configurable"] |= {
+            "deadline_at": started_at + limits.deadline_s,
+            "new_turn": new_turn,
+            VERSION_KEY: STATE_VERSION,
+            TOLD: heard,
+        }
         config["recursion_limit"] = 2 * limits.max_tool_rounds + _STEPS_BESIDE_TOOLS
         self._record(turn, status="running", started_at=started_at)
-        yield Part("started", {"thread_id": turn.thread_id, "trace_id": turn.trace_id})
+        ids = {"thread_id": turn.thread_id, "turn_id": turn.turn_id, "trace_id": turn.trace_id}
+        tell(Part("started", ids))
         status: TurnStatus = "failed"
+        stop.runs(lambda note: tell(Part("note", {"note": note})))
         try:
+            waits = False
             async with asyncio.timeout(limits.deadline_s):
-                async for mode, data in self._graph.astream(
-                    graph_input, config, stream_mode=["custom", "updates"], durability="sync"
+                async for update in self._graph.astream(
+                    graph_input,
+                    config,
+                    stream_mode="updates",
+                    durability="sync",
+                    control=stop.control,
                 ):
-                    part = _part(mode, data)
-                    busy_ms += _take(part, reply)
-                    waits = waits or part.type == "waits"
-                    if part.type not in {"answer", "waits"}:
-                        yield part
+                    if "__interrupt__" in update:
+                        waits = True
+                    else:
+                        heard("node", {"node": next(iter(update), "")})
+                        ends.append((reply.path[-1], (time.perf_counter() - started) * 1000.0))
             waiting = await waiting_on(self._graph, turn.thread_id) if waits else None
             if waiting is not None:
-                reply.waiting_for = waiting.value
-                yield Part("waiting", {"question": waiting.value})
+                reply.waiting_for, reply.answer_schema = waiting.value, waiting.schema
+                reply.choices = waiting.choices
+                tell(Part("waiting", {"question": waiting.value, "choices": waiting.choices}))
             elif reply.finish_reason is None:
                 raise TurnFailed("the run ended without an answer")
             status = "done" if reply.waiting_for is None else "interrupted"
@@ -95,9 +147,11 @@ class TurnRun:
                 f"the turn took longer than {limits.deadline_s:g} s (settings.turn.deadline_s)"
             )
             raise self._failure(TurnFailed(problem), turn, reply) from None
-        except (asyncio.CancelledError, GeneratorExit):
+        except (asyncio.CancelledError, GraphDrained) as ended:
             status, reply.error = "interrupted", "interrupted"
-            raise
+            if not stop.requested:
+                raise
+            raise _interrupted(turn, reply) from ended
         except RolecallError as error:
             raise self._failure(error, turn, reply) from error
         except GraphRecursionError as error:
@@ -107,6 +161,9 @@ class TurnRun:
             broken = state_error(self._transcript.path, error)
             raise self._failure(broken, turn, reply) from error
         except Exception as error:
+            if is_invalid_resume(error):  # the turn still waits
+                status, reply.error = "interrupted", misfit(error)
+                raise UsageError(reply.error) from error
             reply.error = f"{type(error).__name__}: {error}"
             error.add_note(f"(trace {turn.trace_id})")
             self._record_error(turn, error)
@@ -117,17 +174,23 @@ class TurnRun:
                 "total": round(total_ms, 2),
                 "overhead": round(max(total_ms - busy_ms, 0.0), 2),
             }
-            self._record(turn, status=status, reply=reply, started_at=started_at)
+            self._record(turn, status=status, reply=reply, started_at=started_at, ends=ends)
             if status != "done":
                 # what ended the turn is told, not that its end could not be written either
                 with suppress(StateError):
                     await asyncio.shield(
                         self._transcript.finish(turn.turn_id, status, _left(reply))
                     )
-        yield Part("finished", {"reply": reply})
+        return reply
 
     def _record(
-        self, turn: Accepted, *, status: str, started_at: float, reply: Reply | None = None
+        self,
+        turn: Accepted,
+        *,
+        status: str,
+        started_at: float,
+        reply: Reply | None = None,
+        ends: Sequence[tuple[str, float]] = (),
     ) -> None:
         row: dict[str, Any] = {
             "trace_id": turn.trace_id,
@@ -147,6 +210,7 @@ class TurnRun:
                 "finish_reason": reply.finish_reason,
                 "total_ms": reply.timings_ms["total"],
                 "overhead_ms": reply.timings_ms["overhead"],
+                "path": [(node, round(ms, 2)) for node, ms in ends],
             }
         self._recorder.add("turns", row)
 
@@ -174,17 +238,17 @@ class TurnRun:
         )
 
 
+def _interrupted(turn: Accepted, reply: Reply) -> TurnInterrupted:
+    failure = TurnInterrupted(
+        f"stopped. The turn is saved. Finish it with: rolecall resume {turn.thread_id}"
+    )
+    failure.reply = reply
+    return failure
+
+
 def _left(reply: Reply) -> dict[str, Any]:
     """What a turn leaves that did not finish: why, and the text that had come."""
     return {"error": reply.error, "answer": reply.text or None}
-
-
-def _part(mode: str, data: Any) -> Part:
-    if mode == "custom":
-        return Part(str(data["type"]), {k: v for k, v in data.items() if k != "type"})
-    if "__interrupt__" in data:
-        return Part("waits", {})
-    return Part("node", {"node": next(iter(data), "")})
 
 
 def _take(part: Part, reply: Reply) -> float:

@@ -451,3 +451,15 @@ async def test_the_deadline_bounds_the_whole_call(runner: ScriptedRunner, opened
         with pytest.raises((NoModelReachable, ModelCallFailed)):
             await client.arespond("coding", "Hello", deadline_s=0.3)
     assert asyncio.get_running_loop().time() - started < 5
+
+
+@ONE_WIRE
+async def test_what_is_not_stored_needs_no_store(
+    runner: ScriptedRunner, opened: Any, rolecall_home: Any
+) -> None:
+    rolecall_home.mkdir(parents=True, exist_ok=True)
+    (rolecall_home / "responses.db").write_bytes(b"no database" * 1000)
+    async with opened(runner) as client:
+        assert (await client.arespond("coding", "hi", store=False)).output_text == "ok"
+        with pytest.raises(StateError, match="damaged"):
+            await client.arespond("coding", "hi")

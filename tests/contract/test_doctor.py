@@ -365,6 +365,24 @@ async def test_a_key_that_is_not_set_is_told_with_its_name(doctor: Any) -> None:
     assert found["problems"][0]["remedy"] == "export MY_MISSING_KEY=…"
 
 
+async def test_a_server_that_refuses_the_key_is_not_asked_on(doctor: Any) -> None:
+    with playing() as runner:
+        runner.faults["/v1/models"] = 401
+        found = (await doctor(runner))["endpoints"][0]
+        assert runner.calls == []
+    assert "api_key_env" in found["problems"][0]["what"]
+    assert "stack.yaml" in found["problems"][0]["remedy"]
+
+
+async def test_a_web_server_is_told_from_a_runner(doctor: Any) -> None:
+    with playing() as runner:
+        runner.faults = dict.fromkeys(
+            ("/v1/chat/completions", "/v1/responses"), "html_instead_of_json"
+        )
+        found = (await doctor(runner, quick=True))["endpoints"][0]
+    assert "chat_completions: its answer is not JSON" in found["notes"]
+
+
 async def test_a_candidate_that_stands_in_is_examined_the_others_only_looked_at(
     tmp_path: Path,
 ) -> None:

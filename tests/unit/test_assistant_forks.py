@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +81,69 @@ def test_a_fork_of_a_failed_turn_can_be_resumed_as_well(
     assert assistant.resume("f").text == "in the copy"
     assert turns(assistant, "t")[0]["status"] == "failed"
     assert assistant.resume("t").text == "in the original"
+
+
+def test_a_question_is_edited_and_asked_anew(
+    assistant: Assistant, brain: Any, runner: ScriptedRunner, said_to: Any, turns: Any
+) -> None:
+    for question in ("one", "two", "three"):
+        assistant.ask(question, thread="t", role="coding")
+    before = turns(assistant, "t")
+    for at in (assistant.steps("t", turn=2)[0], assistant.steps("t", turn=2)[-1]):
+        new = assistant.fork("t", at["checkpoint_id"], question="second")
+        assert [t["question"] for t in turns(assistant, new)] == ["one", "second"]
+        assert turns(assistant, new)[-1]["role"] == "coding"  # as it was fixed for that turn
+        asked = [text for role, text in said_to(runner.calls[-1]) if role == "user"]
+        assert asked == ["one", "second"]
+    first = assistant.steps("t", turn=1)[-1]["checkpoint_id"]
+    parts = list(assistant.stream_fork("t", "first", first, new="f", role="reasoning"))
+    assert parts[0].data["thread_id"] == "f"
+    assert parts[-1].data["reply"].text == "ok"
+    assert [(t["question"], t["role"]) for t in turns(assistant, "f")] == [("first", "reasoning")]
+    assert said_to(runner.calls[-1]) == [("user", "first")]
+    assert turns(assistant, "t") == before
+    with pytest.raises(UsageError, match="exists already"):
+        assistant.fork("t", new="f", question="again")
+
+
+def test_an_edited_fork_of_a_fork(assistant: Assistant, brain: Any, turns: Any) -> None:
+    for question in ("one", "two"):
+        assistant.ask(question, thread="t", role="coding")
+    middle = assistant.fork("t", new="f.1")
+    newest = assistant.fork(middle, question="second", new="f.2")
+    assert [t["question"] for t in turns(assistant, newest)] == ["one", "second"]
+    last = assistant.fork(newest, question="another", new="f.3")
+    assert [t["question"] for t in turns(assistant, last)] == ["one", "another"]
+
+
+def test_the_steps_of_one_turn(assistant: Assistant, brain: Any, turns: Any) -> None:
+    for question in ("one", "two"):
+        assistant.ask(question, thread="t", role="coding")
+    first, second = (assistant.steps("t", 100, turn=n) for n in (1, 2))
+    assert second + first == assistant.steps("t", 100)
+    assert {s["turn_id"] for s in second} == {turns(assistant, "t")[1]["turn_id"]}
+    rest = assistant.steps("t", 100, before=second[1]["checkpoint_id"], turn=2)
+    assert rest == second[2:]
+    with pytest.raises(UsageError, match="has no turn 3"):
+        assistant.steps("t", turn=3)
+
+
+def test_nothing_of_a_deleted_thread_is_left(
+    assistant: Assistant, brain: Any, rolecall_home: Path
+) -> None:
+    for thread in ("t", "other"):
+        brain.say(ScriptedReply(tool_calls=[{"name": "count", "args": {"label": thread}}]), "done")
+        assistant.ask("Count", thread=thread, role="reasoning")
+    assistant.delete("t")
+    assistant.delete("other")
+    with closing(sqlite3.connect(rolecall_home / "threads.db")) as connection:
+        left = {
+            table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for (table,) in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'turns_fts%'"
+            ).fetchall()
+        }
+    assert {table for table, rows in left.items() if rows} == {"_sqlite_migrations"}
 
 
 def test_steps_are_paged(assistant: Assistant, brain: Any) -> None:

@@ -130,13 +130,13 @@ def test_a_step_that_cannot_be_saved_is_a_state_error(
 ) -> None:
     import sqlite3
 
-    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+    from rolecall.threads.saver.writer import Writer
 
-    async def full(*_: Any, **__: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(AsyncSqliteSaver, "aput", full)
+        patched.setattr(Writer, "write", full)
         with pytest.raises(StateError, match="Free some space") as failed:
             assistant.ask("Hello", thread="t", role="reasoning")
     assert failed.value.exit_code == 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from rolecall.assistant import Assistant
 from rolecall.database import DatabaseFile
 from rolecall.errors import NoModelReachable, UsageError
 from rolecall.models.scripted import Request, ScriptedReply, ScriptedRunner
-from rolecall.nodes.tool_runner import _run
+from rolecall.nodes.tool_runner import _tool_for
 from rolecall.telemetry.schema import migrations
 from rolecall.telemetry.traces import Traces
 
@@ -181,6 +180,6 @@ def test_a_tool_with_a_plain_json_schema_is_validated_too() -> None:
     tool = StructuredTool(name="double", description="", args_schema=schema, func=lambda n: 2 * n)
     call = {"name": "double", "args": {"n": "many"}, "id": "1"}
     with pytest.raises(ToolException, match="wrong arguments: n: 'many' is not of type 'integer'"):
-        asyncio.run(_run({"double": tool}, call, {}))
+        _tool_for({"double": tool}, call)
     call["args"] = {"n": 4}
-    assert asyncio.run(_run({"double": tool}, call, {})) == "8"
+    assert _tool_for({"double": tool}, call) is tool

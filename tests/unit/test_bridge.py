@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -40,6 +41,19 @@ class Source:
         finally:
             await asyncio.sleep(self._cleanup_s)
             self.cleaned = True
+
+
+def putting(
+    source: AsyncIterator[Any],
+) -> Callable[[Callable[[Any], None]], Coroutine[Any, Any, None]]:
+    """The work of putting everything that a source yields."""
+
+    async def work(put: Callable[[Any], None]) -> None:
+        async with aclosing(source) as items:  # type: ignore[type-var]
+            async for item in items:
+                put(item)
+
+    return work
 
 
 async def failing() -> AsyncIterator[int]:
@@ -188,32 +202,32 @@ def test_an_iterator_that_nobody_starts_starts_nothing() -> None:
     assert source.on is None
 
 
-# --- relay ----------------------------------------------------------------------------------------
+# --- aitems ---------------------------------------------------------------------------------------
 
 
-async def test_relay_keeps_the_order_and_runs_on_the_background_loop() -> None:
+async def test_aitems_keeps_the_order_and_runs_on_the_background_loop() -> None:
     source = Source(50, 0)
-    assert [n async for n in bridge.relay(source())] == list(range(50))
+    assert [n async for n in bridge.aitems(putting(source()))] == list(range(50))
     assert source.on is bridge.loop()
     assert source.on is not asyncio.get_running_loop()
 
 
-async def test_relay_passes_exceptions_and_context_variables() -> None:
+async def test_aitems_passes_exceptions_and_context_variables() -> None:
     with pytest.raises(KeyError, match="what went wrong"):
-        [n async for n in bridge.relay(failing())]
+        [n async for n in bridge.aitems(putting(failing()))]
 
     async def value() -> AsyncIterator[str]:
         yield VARIABLE.get()
 
     VARIABLE.set("mine")
-    assert [v async for v in bridge.relay(value())] == ["mine"]
+    assert [v async for v in bridge.aitems(putting(value()))] == ["mine"]
 
 
-async def test_leaving_a_relay_early_waits_for_the_clean_up() -> None:
+async def test_leaving_early_from_another_loop_waits_for_the_clean_up() -> None:
     source = Source(cleanup_s=0.3)
-    relayed = bridge.relay(source())
-    assert await anext(relayed) == 0
-    await relayed.aclose()  # type: ignore[attr-defined]
+    arriving = bridge.aitems(putting(source()))
+    assert await anext(arriving) == 0
+    await arriving.aclose()  # type: ignore[attr-defined]
     assert source.cleaned
 
 
@@ -221,7 +235,7 @@ async def test_cancelling_who_waits_cancels_the_source() -> None:
     source = Source(cleanup_s=0.1)
 
     async def consume() -> None:
-        async for _ in bridge.relay(source()):
+        async for _ in bridge.aitems(putting(source())):
             pass
 
     task = asyncio.create_task(consume())
@@ -232,17 +246,67 @@ async def test_cancelling_who_waits_cancels_the_source() -> None:
     assert source.cleaned
 
 
-def test_relay_on_the_background_loop_itself() -> None:
+def test_aitems_on_the_background_loop_itself() -> None:
     source = Source()
 
     async def inside() -> list[int]:
-        relayed = bridge.relay(source())
-        seen = [await anext(relayed), await anext(relayed)]
-        await relayed.aclose()  # type: ignore[attr-defined]
+        arriving = bridge.aitems(putting(source()))
+        seen = [await anext(arriving), await anext(arriving)]
+        await arriving.aclose()  # type: ignore[attr-defined]
         return seen
 
     assert bridge.run(inside()) == [0, 1]
     assert source.cleaned
+
+
+# --- arun -----------------------------------------------------------------------------------------
+
+
+async def test_arun_returns_the_result_from_the_background_loop() -> None:
+    async def where() -> str:
+        return threading.current_thread().name
+
+    async def from_there() -> str:
+        return await bridge.arun(where())
+
+    assert await bridge.arun(where()) == "rolecall-loop"
+    assert await asyncio.to_thread(bridge.run, from_there()) == "rolecall-loop"
+    VARIABLE.set("mine")
+    assert await bridge.arun(value_of_variable()) == "mine"
+
+
+async def test_arun_passes_exceptions_through() -> None:
+    async def fail() -> None:
+        raise KeyError("what went wrong")
+
+    with pytest.raises(KeyError, match="what went wrong"):
+        await bridge.arun(fail())
+
+
+async def test_cancelling_who_waits_for_arun_waits_for_its_clean_up() -> None:
+    source = Source(cleanup_s=0.2)
+
+    async def all_of_it() -> None:
+        async with aclosing(source()) as items:  # type: ignore[type-var]
+            async for _ in items:
+                pass
+
+    task = asyncio.create_task(bridge.arun(all_of_it()))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert source.cleaned
+
+
+async def test_what_is_put_at_once_arrives_in_order_and_whole() -> None:
+    async def burst(put: Callable[[int], None]) -> None:
+        for number in range(2000):
+            put(number)
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+
+    assert [n async for n in bridge.aitems(burst)] == list(range(2000))
 
 
 # --- interrupts -----------------------------------------------------------------------------------

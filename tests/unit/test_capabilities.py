@@ -160,3 +160,44 @@ def test_auto_speaks_an_api_that_works_if_there_is_one(apis: dict[Any, ApiSeen])
         assert apis[chosen].works
     else:
         assert chosen == "chat_completions"
+
+
+def _seen(**apis: ApiSeen) -> dict[str, Any]:
+    return {"apis": {name: seen.model_dump() for name, seen in apis.items()}}
+
+
+def test_what_was_not_measured_this_time_keeps_its_earlier_value() -> None:
+    file = CapabilityFile()
+    full = ApiSeen(works=True, json_schema=True, tools="native")
+    earlier = _seen(chat_completions=full, responses=full)
+    file.put([entry(truncation="refuses", embeddings=True, speed={"load_s": 3.0}, **earlier)])
+    now = _seen(chat_completions=ApiSeen(works=True, json_schema=False))
+    file.put([entry(embeddings=False, speed={"ttft_ms": 5.0}, **now)])
+    (kept,) = file.entries()
+    assert (kept.truncation, kept.embeddings) == ("refuses", False)
+    assert (kept.speed.load_s, kept.speed.ttft_ms) == (3.0, 5.0)
+    assert kept.api("chat_completions") == full.model_copy(update={"json_schema": False})
+    assert kept.api("responses") == full
+
+
+def test_of_an_api_that_stopped_working_nothing_is_kept() -> None:
+    file = CapabilityFile()
+    file.put([entry(**_seen(responses=ApiSeen(works=True, json_schema=True)))])
+    file.put([entry(**_seen(responses=ApiSeen(works=False)))])
+    assert file.entries()[0].api("responses") == ApiSeen(works=False)
+
+
+@pytest.mark.parametrize("fingerprint", ["another", ""])
+def test_of_another_server_or_one_that_is_not_known_nothing_is_kept(fingerprint: str) -> None:
+    file = CapabilityFile()
+    file.put([entry(truncation="cuts", fingerprint=fingerprint and "f")])
+    file.put([entry(fingerprint=fingerprint)])
+    assert file.entries()[0].truncation is None
+
+
+def test_a_file_of_brackets_is_ignored() -> None:
+    file = CapabilityFile()
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    file.path.write_text("[" * 100_000)
+    assert file.entries() == []
+    assert "cannot be read" in (file.problem() or "")

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send, interrupt
 
 from rolecall.errors import StateError, UsageError
 from rolecall.threads.checkpoints import copy_step, find_step, open_saver, thread_config
+from rolecall.threads.saver import ThreadSaver
 
 pytestmark = pytest.mark.alone
 
@@ -25,12 +25,12 @@ class State(TypedDict):
 
 
 @pytest.fixture
-async def saver(tmp_path: Path) -> AsyncIterator[AsyncSqliteSaver]:
+async def saver(tmp_path: Path) -> AsyncIterator[ThreadSaver]:
     async with open_saver(tmp_path / "threads.db") as opened:
         yield opened
 
 
-def compiled(saver: AsyncSqliteSaver) -> Any:
+def compiled(saver: ThreadSaver) -> Any:
     """first → two tasks at once, of which one asks → last."""
     ran: list[str] = []
 
@@ -63,7 +63,7 @@ def compiled(saver: AsyncSqliteSaver) -> Any:
     return done
 
 
-async def test_steps_are_found_by_number_by_id_and_latest(saver: AsyncSqliteSaver) -> None:
+async def test_steps_are_found_by_number_by_id_and_latest(saver: ThreadSaver) -> None:
     await compiled(saver).ainvoke({"seen": ["question"]}, thread_config("t"))
     latest = await find_step(saver, "t", None)
     number = str(latest.metadata["step"])
@@ -73,20 +73,18 @@ async def test_steps_are_found_by_number_by_id_and_latest(saver: AsyncSqliteSave
 
 
 @pytest.mark.parametrize("step", ["99", "-5", "nonsense", "--1", "²", "", "9" * 30, "1.5"])
-async def test_a_step_that_is_not_there_is_a_usage_error(
-    saver: AsyncSqliteSaver, step: str
-) -> None:
+async def test_a_step_that_is_not_there_is_a_usage_error(saver: ThreadSaver, step: str) -> None:
     await compiled(saver).ainvoke({"seen": ["question"]}, thread_config("t"))
     with pytest.raises(UsageError, match=r"thread t has no step .*rolecall threads show"):
         await find_step(saver, "t", step)
 
 
-async def test_a_thread_without_steps_is_a_usage_error(saver: AsyncSqliteSaver) -> None:
+async def test_a_thread_without_steps_is_a_usage_error(saver: ThreadSaver) -> None:
     with pytest.raises(UsageError):
         await find_step(saver, "t", None)
 
 
-async def test_a_copy_runs_on_with_what_was_pending(saver: AsyncSqliteSaver) -> None:
+async def test_a_copy_runs_on_with_what_was_pending(saver: ThreadSaver) -> None:
     from langgraph.types import Command
 
     graph = compiled(saver)
@@ -102,7 +100,7 @@ async def test_a_copy_runs_on_with_what_was_pending(saver: AsyncSqliteSaver) -> 
     assert original.interrupts
 
 
-async def test_the_original_may_go_before_its_copy(saver: AsyncSqliteSaver) -> None:
+async def test_the_original_may_go_before_its_copy(saver: ThreadSaver) -> None:
     graph = compiled(saver)
     await graph.ainvoke({"seen": ["question"]}, thread_config("t"))
     await copy_step(saver, await find_step(saver, "t", None), "copy")

@@ -102,7 +102,7 @@ async def test_garbage_is_named_with_a_way_out(tmp_path: Path) -> None:
     path.write_bytes(b"this is no database at all" * 100)
     file = DatabaseFile(path, migrations)
     for _ in range(2):  # the second try says the same
-        with pytest.raises(StateError, match=r"damaged.*Move test\.db.*recover"):
+        with pytest.raises(StateError, match=r"damaged.*check --repair.*Move test\.db"):
             await file.run(count)
     file.close()
 

@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGenerationChunk
 
 from rolecall.assistant import Assistant
 from rolecall.database import DatabaseFile
-from rolecall.errors import RolecallError
+from rolecall.errors import ContextTooLong, RolecallError
 from rolecall.models.reply import ReplyBuilder, final
 from rolecall.models.scripted import Request, ScriptedReply, ScriptedRunner
 from rolecall.nodes.doubt import Bar
@@ -382,3 +382,41 @@ def test_what_was_replaced_is_not_left_when_reasoning_breaks(
     brain.say("Because.")
     reply = assistant.resume("t")
     assert (reply.text, reply.strategy) == ("Because.", "escalation")
+
+
+def _small(stack_file: Any, runner: ScriptedRunner, *roles: str) -> Any:
+    """The stack file, the models of some roles with little context."""
+    path = stack_file(runner)
+    stack = yaml.safe_load(path.read_text())
+    for role in roles:
+        stack["models"][role]["context_length"] = 1500
+    path.write_text(yaml.safe_dump(stack))
+    return path
+
+
+def test_what_the_router_model_cannot_read_is_given_to_reasoning(
+    stack_file: Any, brain: Any, runner: ScriptedRunner
+) -> None:
+    brain.say("It is long.")
+    with Assistant.open(_small(stack_file, runner, "router")) as one:
+        reply = one.ask("How long is this? " + "lorem ipsum " * 900)
+    assert (reply.text, reply.strategy) == ("It is long.", "escalation")
+    assert reply.path == ["init", "router", "answer", "reasoning", "synthesis"]
+    assert "too long for the router model" in reply.decision["reason"]
+    assert runner.calls[-1].model == "reasoning-model"
+
+
+def test_what_nobody_can_read_is_an_error_after_reasoning_was_tried(
+    stack_file: Any, brain: Any, runner: ScriptedRunner
+) -> None:
+    path = _small(stack_file, runner, "router", "reasoning", "coding")
+    with Assistant.open(path) as one, pytest.raises(ContextTooLong, match="reasoning-model"):
+        one.ask("How long is this? " + "lorem ipsum " * 900)
+
+
+def test_who_chose_a_router_role_that_cannot_read_so_much_is_told(
+    stack_file: Any, runner: ScriptedRunner
+) -> None:
+    path = _small(stack_file, runner, "router")
+    with Assistant.open(path) as one, pytest.raises(ContextTooLong, match="router-model"):
+        one.ask("How long is this? " + "lorem ipsum " * 900, role="router")

@@ -54,6 +54,7 @@ def caused(outer: Exception, inner: BaseException) -> Exception:
         (json.JSONDecodeError("bad", "x", 0), "not of the API", True),
         (KeyError("choices"), "lacks 'choices'", True),
         (StreamBroken(""), "before it is complete", True),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "no"), "request cannot be sent", False),
         (RunnerGaveUp("out of memory"), "out of memory", True),
         (DeadlinePassed(), "not finished within 70 s", False),
         (RuntimeError("odd"), "RuntimeError: odd", True),

@@ -138,6 +138,7 @@ def test_layers_import_only_what_lies_below_them() -> None:
         "config": 0,
         "models": 1,
         "routing": 2,
+        "memory": 2,
         "tools": 1,
         "nodes": 3,
         "doctor": 3,

@@ -194,3 +194,44 @@ def test_it_opens_in_this_home_with_the_settings(rolecall_home: Path) -> None:
 
 def test_no_recorder_keeps_nothing() -> None:
     NoRecorder().add("turns", {"anything": object()})
+
+
+def test_rows_that_follow_each_other_closely_share_a_transaction(
+    recorder: SqliteRecorder, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Any] = []
+    submit = recorder._file.submit_write
+    monkeypatch.setattr(
+        recorder._file, "submit_write", lambda work: written.append(work) or submit(work)
+    )
+    for number in range(50):
+        recorder.add("turns", turn(f"t{number}"))
+        recorder.add("errors", {"trace_id": f"t{number}", "message": "m"})
+        recorder.add("turns", turn(f"t{number}", status="done"))
+    recorder.flush()
+    assert rows(path, "SELECT count(*) FROM turns WHERE status = 'done'") == [(50,)]
+    assert rows(path, "SELECT count(*) FROM errors") == [(50,)]
+    assert len(written) < 5
+
+
+def test_what_is_added_is_written_soon_without_a_flush(
+    recorder: SqliteRecorder, path: Path
+) -> None:
+    recorder.add("turns", turn("first"))
+    recorder.flush()
+    recorder.add("turns", turn("second"))
+    until = time.monotonic() + 10
+    while time.monotonic() < until and rows(path, "SELECT count(*) FROM turns") != [(2,)]:
+        time.sleep(0.05)
+    assert rows(path, "SELECT count(*) FROM turns") == [(2,)]
+
+
+def test_rows_of_a_table_keep_their_order_whatever_columns_they_have(
+    recorder: SqliteRecorder, path: Path
+) -> None:
+    for number in range(6):
+        more = {"node": "router"} if number % 2 else {}
+        recorder.add("errors", {"trace_id": "t", "message": f"m{number}", **more})
+    recorder.flush()
+    found = [message for (message,) in rows(path, "SELECT message FROM errors ORDER BY id")]
+    assert found == [f"m{n}" for n in range(6)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from rolecall.config.schema import ModelSpec, Settings, Stack
-from rolecall.errors import ModelCallFailed
+from rolecall.errors import ModelCallFailed, RolecallError
 from rolecall.models.client import LocalLLMClient
 from rolecall.models.role_model import RoleChatModel
 from rolecall.models.scripted import ScriptedReply, ScriptedRunner
@@ -96,6 +97,34 @@ async def test_callbacks_get_each_token_once(runner: ScriptedRunner, model: Role
     await model.client.aclose()
 
 
+async def test_a_stream_is_the_same_whether_anybody_listens_or_not(
+    runner: ScriptedRunner, model: RoleChatModel
+) -> None:
+    runner.default = ScriptedReply("<think>hm</think>one two three", usage=(3, 4))
+    alone = [chunk async for chunk in model.astream("x")]
+    heard = [chunk async for chunk in model.astream("x", {"callbacks": [Tokens()]})]
+    for chunks in (alone, heard):
+        assert len({chunk.id for chunk in chunks}) == 1
+        assert str(chunks[0].id).startswith("lc_run-")
+    assert alone[0].id != heard[0].id
+    kept = {"id", "response_metadata"}
+    assert [c.model_dump(exclude=kept) for c in alone] == [
+        c.model_dump(exclude=kept) for c in heard
+    ]
+    await model.client.aclose()
+
+
+async def test_a_handler_of_the_model_itself_hears_a_stream(
+    runner: ScriptedRunner, model: RoleChatModel
+) -> None:
+    runner.enqueue(ScriptedReply("one two"))
+    handler = Tokens()
+    listening = model.model_copy(update={"callbacks": [handler]})
+    text = "".join([chunk.text async for chunk in listening.astream("x")])
+    assert (text, "".join(handler.seen), handler.ended) == ("one two", "one two", 1)
+    await model.client.aclose()
+
+
 def test_bound_tools_are_offered_and_called(runner: ScriptedRunner, model: RoleChatModel) -> None:
     runner.enqueue(ScriptedReply(tool_calls=[{"name": "clock", "args": {"zone": "UTC"}}]))
     reply = model.bind_tools([clock], tool_choice="any").invoke("time?")
@@ -116,6 +145,38 @@ def test_stop_and_temperature_are_passed_on(runner: ScriptedRunner, model: RoleC
     model.bind(temperature=0.1, max_tokens=3).invoke("hi", stop=["END"])
     body = runner.calls[0].body
     assert (body["stop"], body["temperature"], body["max_tokens"]) == (["END"], 0.1, 3)
+
+
+def _with_own(model: RoleChatModel) -> RoleChatModel:
+    return RoleChatModel(
+        client=model.client, role="coding", temperature=0.2, max_tokens=9, stop=["END"]
+    )
+
+
+def test_its_own_settings_go_with_every_call(runner: ScriptedRunner, model: RoleChatModel) -> None:
+    _with_own(model).invoke("hi")
+    body = runner.calls[0].body
+    assert (body["stop"], body["temperature"], body["max_tokens"]) == (["END"], 0.2, 9)
+
+
+def test_a_calls_arguments_stand_above_its_own(
+    runner: ScriptedRunner, model: RoleChatModel
+) -> None:
+    _with_own(model).bind(temperature=0.0, max_tokens=2).invoke("hi", stop=["STOP"])
+    body = runner.calls[0].body
+    assert (body["stop"], body["temperature"], body["max_tokens"]) == (["STOP"], 0.0, 2)
+
+
+@pytest.mark.parametrize("bound", [True, False], ids=["of the call", "of the model"])
+def test_a_time_limit_bounds_a_call_with_its_attempts(
+    runner: ScriptedRunner, model: RoleChatModel, bound: bool
+) -> None:
+    runner.default = ScriptedReply("late", delay_s=30.0)
+    own = RoleChatModel(client=model.client, role="coding", timeout=60.0 if bound else 0.5)
+    begun = time.monotonic()
+    with pytest.raises(RolecallError, match=r"time|finished"):
+        (own.bind(timeout=0.5) if bound else own).invoke("hi")
+    assert time.monotonic() - begun < 15
 
 
 def test_a_pydantic_class_gives_instances(runner: ScriptedRunner, model: RoleChatModel) -> None:

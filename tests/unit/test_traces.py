@@ -44,9 +44,25 @@ def test_the_newest_come_first(recorder: SqliteRecorder, traces: Traces) -> None
     add(recorder, "a", "b", "c")
     assert [t["trace_id"] for t in traces.latest()] == ["c", "b", "a"]
     add(recorder, "d", thread="other")
-    assert [t["trace_id"] for t in traces.latest(2)] == ["c", "b"]
+    assert [t["trace_id"] for t in traces.latest(2)] == ["d", "c"]
     assert [t["trace_id"] for t in traces.latest(thread_id="other")] == ["d"]
     assert traces.latest(thread_id="nobody") == []
+
+
+def test_pages_go_by_what_was_recorded_not_by_the_clock(
+    recorder: SqliteRecorder, traces: Traces
+) -> None:
+    for trace_id, at in (("a", 9.0), ("b", 5.0), ("c", 7.0), ("d", 1.0)):
+        recorder.add("turns", {"trace_id": trace_id, "thread_id": "t", "started_at": at})
+    recorder.add("turns", {"trace_id": "x", "thread_id": "other", "started_at": 0.0})
+    recorder.flush()
+    first = traces.latest(2, "t")
+    assert [t["trace_id"] for t in first] == ["d", "c"]
+    assert [t["trace_id"] for t in traces.latest(2, "t", before="c")] == ["b", "a"]
+    assert traces.latest(2, "t", before="a") == []
+    assert [t["trace_id"] for t in traces.latest(before="x")] == ["d", "c", "b", "a"]
+    with pytest.raises(UsageError, match="there is no trace"):
+        traces.latest(before="z")
 
 
 def test_a_unique_beginning_is_enough(recorder: SqliteRecorder, traces: Traces) -> None:

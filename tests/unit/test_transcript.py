@@ -113,6 +113,35 @@ async def test_threads_come_last_used_first(transcript: Transcript) -> None:
     assert await transcript.threads(10, 3) == []
 
 
+async def test_a_clock_that_jumps_back_changes_no_order(
+    transcript: Transcript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(1_000_000, 0, -1000))
+    monkeypatch.setattr(time, "time", lambda: float(next(now)))
+    for thread in ("a", "b", "a", "c"):
+        await add(transcript, thread, f"question of {thread}", "a")
+    assert [t["thread_id"] for t in await transcript.threads()] == ["c", "a", "b"]
+    assert [t["number"] for t in await transcript.turns("a")] == [1, 2]
+    turn = await add(transcript, "a", "and now?")
+    unfinished = await transcript.unfinished("a")
+    assert unfinished is not None
+    assert (unfinished.turn_id, unfinished.number) == (turn, 3)
+    await transcript.fork("b", "d", "step", None, "trace")
+    assert [t["thread_id"] for t in await transcript.threads(2)] == ["d", "a"]
+
+
+async def test_all_turns_and_threads_are_read_page_by_page(
+    transcript: Transcript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rolecall.threads.transcript._PAGE", 2)
+    for number in range(1, 6):
+        await add(transcript, "t", f"q{number}", "a")
+        await add(transcript, f"t{number}", "q")
+    assert [t["number"] async for t in transcript.each_turn("t")] == [1, 2, 3, 4, 5]
+    assert [t["number"] async for t in transcript.each_turn("t", after=3)] == [4, 5]
+    assert [t async for t in transcript.each_thread()] == ["t", *(f"t{n}" for n in range(1, 6))]
+
+
 async def test_a_long_question_has_a_short_title(transcript: Transcript) -> None:
     await add(transcript, "t", "word\n\n" * 100)
     (thread,) = await transcript.threads()
@@ -153,6 +182,24 @@ async def test_search_finds_all_words_in_questions_and_answers(transcript: Trans
     assert len(await transcript.search("peru", 1)) == 1
     assert await transcript.search("stable peru") == []
     assert "[stable]" in (await transcript.search("stable"))[0]["snippet"]
+
+
+async def test_search_in_one_thread_by_pages_and_beginnings_of_words(
+    transcript: Transcript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        await add(transcript, "ab"[number % 2], f"stable sorting number {number}", "unstable")
+    assert {r["thread_id"] for r in await transcript.search("stable", thread="a")} == {"a"}
+    assert await transcript.search("stable", thread="nobody") == []
+    whole = [(r["thread_id"], r["number"]) for r in await transcript.search("stable")]
+    pages = [await transcript.search("stable", 2, offset=n) for n in (0, 2, 4, 6)]
+    assert [(r["thread_id"], r["number"]) for page in pages for r in page] == whole
+    assert len(whole) == len(set(whole)) == 6
+    assert await transcript.search("sort") == []
+    assert len(await transcript.search("sort*")) == 6
+    assert len(await transcript.search("numb* STAB* 3")) == 1
+    monkeypatch.setattr("rolecall.threads.search._RANKED", 2)
+    assert [r["number"] for r in await transcript.search("stable", thread="a")] == [3, 2]
 
 
 @pytest.mark.parametrize(

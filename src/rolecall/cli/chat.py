@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from rolecall.cli import turns
+from rolecall.cli.keyboard import quiet_keyboard
 from rolecall.cli.output import err, out, styled
-from rolecall.errors import RolecallError, StateError
+from rolecall.cli.signals import terminated
+from rolecall.errors import RolecallError, StateError, TurnInterrupted
 from rolecall.home import folder
 
 if TYPE_CHECKING:
@@ -79,7 +81,12 @@ class Chat:
             else:
                 self._ask(text, self._role)
         except KeyboardInterrupt:
-            err.print(styled("or with /resume", "dim"))
+            if terminated():
+                raise
+        except TurnInterrupted as stopped:
+            if terminated():
+                raise
+            err.print(styled(f"{stopped}, or with /resume", "yellow"))
         except StateError:
             raise
         except RolecallError as error:
@@ -96,14 +103,16 @@ class Chat:
         self._show(self._assistant.stream_resume(self._thread, answer or None))
 
     def _show(self, parts: Iterator[Part]) -> None:
-        turns.show_turn(self._noting(parts), as_json=False)
+        with quiet_keyboard():
+            turns.show_turn(self._noting(parts), as_json=False)
 
     def _noting(self, parts: Iterator[Part]) -> Iterator[Part]:
         """Remember thread and trace as soon as they are known, also of turns that fail."""
-        for part in parts:
-            if part.type == "started":
-                self._thread, self._trace_id = part.data["thread_id"], part.data["trace_id"]
-            yield part
+        with turns.ended(parts):
+            for part in parts:
+                if part.type == "started":
+                    self._thread, self._trace_id = part.data["thread_id"], part.data["trace_id"]
+                yield part
 
     def _help(self, _: str) -> None:
         out.print(_HELP)

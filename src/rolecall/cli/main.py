@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from typing import Annotated, NoReturn
 
 import typer
@@ -21,7 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(threads.app, name="threads", help="List, show, search, fork, delete, export.")
+app.add_typer(threads.app, name="threads", help="List, show, search, fork, export, back up, check.")
 app.add_typer(stack.app, name="stack", help="List, show and check stacks.")
 app.add_typer(router.app, name="router", help="Measure, explain, correct and train the router.")
 app.add_typer(models.app, name="models", help="Weights and embedded servers.")
@@ -83,6 +82,7 @@ def ask(
         reply = turns.show_turn(assistant.stream(text, thread, role), as_json=as_json)
         if not as_json:
             turns.warn_of_drift(reply)
+        turns.take_notes(assistant)
     if reply.waiting_for is not None:
         raise typer.Exit(4)
 
@@ -117,6 +117,7 @@ def resume(
 
     with turns.open_assistant(stack_, turns.overrides_from(set_ or [])) as assistant:
         reply = turns.show_turn(assistant.stream_resume(thread, answer), as_json=as_json)
+        turns.take_notes(assistant)
     if reply.waiting_for is not None:
         raise typer.Exit(4)
 
@@ -158,12 +159,16 @@ def graph(
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="The file to write.", metavar="FILE")
     ] = None,
+    trace_id: Annotated[
+        str | None,
+        typer.Option("--trace", help="Highlight the way that a trace took.", metavar="ID"),
+    ] = None,
     stack_: StackOption = None,
 ) -> None:
     """Draw the graph of a stack, offline."""
     from rolecall.cli.graph import draw
 
-    draw(name, form, output, stack_)
+    draw(name, form, output, stack_, trace_id)
 
 
 def run() -> None:
@@ -190,7 +195,8 @@ def run() -> None:
 def _ready_streams() -> None:
     """Closed streams go nowhere, odd encodings lose no answer, SIGTERM is a tidy Ctrl-C."""
     import os
-    import signal
+
+    from rolecall.cli import signals
 
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
@@ -198,8 +204,7 @@ def _ready_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
         elif mode == "w" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signals.install()
 
 
 def _end(error: BaseException | None, message: str, code: int, *, silent: bool = False) -> NoReturn:

@@ -1,28 +1,40 @@
-"""``rolecall trace``: list and show what turns did."""
+"""``rolecall trace``: list, show and sum up what turns did; pictures and files of it."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rolecall.cli.options import JsonOption
+from rolecall.cli.options import JsonOption, StackOption
 
 app = typer.Typer(no_args_is_help=True)
+
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", help="7d (today included) or a date; days are UTC.", metavar="DAY"),
+]
+TraceArgument = Annotated[
+    str, typer.Argument(help="A trace id or the beginning of one, or a thread: its last turn.")
+]
 
 
 @app.command("list")
 def list_traces(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 20,
     thread: Annotated[str | None, typer.Option("--thread", "-t", help="Of one thread.")] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", help="Page: those recorded before this trace.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the latest turns with what they took."""
     from rolecall.cli.output import out, print_json, seconds, styled, table
     from rolecall.telemetry.open import open_traces
 
-    rows = open_traces().latest(limit, thread)
+    rows = open_traces().latest(limit, thread, before)
     if as_json:
         print_json({"traces": rows})
         return
@@ -43,7 +55,7 @@ def list_traces(
 
 @app.command()
 def show(
-    trace: Annotated[str, typer.Argument(help="A trace id, or the beginning of one.")],
+    trace: TraceArgument,
     as_json: JsonOption = False,
 ) -> None:
     """Show all that happened in one turn, with times."""
@@ -55,6 +67,82 @@ def show(
         print_json(found)
     else:
         out.print(_tree(printable(found)))
+
+
+@app.command()
+def stats(
+    since: SinceOption = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Also per role, model or day.", metavar="WHAT")
+    ] = None,
+    largest: Annotated[
+        str | None,
+        typer.Option(
+            "--largest",
+            help="The model that would answer everything; default: the reasoning role's first.",
+            metavar="MODEL",
+        ),
+    ] = None,
+    stack_: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sum up the recorded calls: errors, times, tokens a second, fallbacks, escalations, savings.
+
+    Percentiles come from histograms and are within 2.5 %. A call is one attempt at one endpoint;
+    it fell back if another model than the first one asked gave the answer. Escalations are counted
+    against the turns that the router gave to its own model.
+
+    What was saved is an estimate: the calls that other models answered are counted as if the
+    largest had made them, with as many tokens, its own mean time to the first token and its own
+    mean speed in the same period. From that are taken the time they took, the time of all
+    routing, and the answers that were passed on. Without calls of the largest nothing is said.
+    """
+    from rolecall.cli.trace_stats import show_stats
+
+    show_stats(since, by, largest, stack_, as_json=as_json)
+
+
+@app.command()
+def timeline(
+    trace: TraceArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A .svg, .png or .html file; default: as text."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw when each node, model call and tool call of a turn ran. Files open offline."""
+    from rolecall.cli.trace_timeline import show_timeline
+
+    show_timeline(trace, output, as_json=as_json)
+
+
+@app.command()
+def export(
+    since: SinceOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; default: print.")
+    ] = None,
+    texts: Annotated[
+        bool, typer.Option("--texts/--no-texts", help="Questions, answers, tools' arguments.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Export traces as JSON lines, one trace a line."""
+    from rolecall.cli.trace_archive import export_traces
+
+    export_traces(since, output, texts=texts, as_json=as_json)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A file that rolecall trace export wrote.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Add exported traces, all or none; those whose ids are in use are skipped and counted."""
+    from rolecall.cli.trace_archive import import_traces
+
+    import_traces(file, as_json=as_json)
 
 
 def _tree(trace: dict[str, Any]) -> Any:
@@ -84,6 +172,10 @@ def _tree(trace: dict[str, Any]) -> Any:
             )
         )
     for c in trace["model_calls"]:
+        if c["status"] == "journaled":
+            told = "had its answer in the journal: no model was called again"
+            events.append((c["started_at"], f"[green]{c['node']}[/] {told}"))
+            continue
         colour = "green" if c["status"] == "ok" else "red"
         events.append(
             (
@@ -96,7 +188,7 @@ def _tree(trace: dict[str, Any]) -> Any:
             )
         )
     for t in trace["tool_calls"]:
-        colour = "green" if t["status"] == "success" else "red"
+        colour = "green" if t["status"] in {"success", "journaled"} else "red"
         events.append(
             (
                 t["started_at"],

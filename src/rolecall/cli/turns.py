@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rolecall.cli.output import err, out, print_json, styled
-from rolecall.errors import BadInput, UsageError
+from rolecall.errors import BadInput, TurnInterrupted, UsageError
 
 if TYPE_CHECKING:
     from rolecall.assistant import Assistant
     from rolecall.reply import Part, Reply
 
 _MAX_INPUT_BYTES = 64_000_000
+_SHORTLY_S = 0.1  # other work that follows a turn is done by then
 
 
 def overrides_from(pairs: list[str]) -> dict[str, Any]:
@@ -43,8 +44,13 @@ def open_assistant(stack: str | None, settings: Mapping[str, Any]) -> Iterator[A
     """An assistant with progress bars."""
     from rolecall.assistant import Assistant
     from rolecall.cli.progress import RichProgress
+    from rolecall.cli.signals import stopping
 
-    with Assistant.open(stack, overrides=settings, progress=RichProgress()) as assistant:
+    progress = RichProgress()
+    with (
+        Assistant.open(stack, overrides=settings, progress=progress) as assistant,
+        stopping(assistant),
+    ):
         yield assistant
 
 
@@ -67,36 +73,70 @@ def show_turn(parts: Iterator[Part], *, as_json: bool) -> Reply:
     from rolecall.cli.view import TurnView, status_line
 
     reply: Reply | None = None
-    thread = ""
-    if as_json:
-        try:
+    begun: dict[str, Any] = {}
+    try:
+        with ended(parts), nullcontext() if as_json else TurnView(out, err) as view:
             for part in parts:
-                thread = part.data.get("thread_id", thread)
+                begun = part.data if part.type == "started" else begun
                 reply = part.data.get("reply", reply)
-        except KeyboardInterrupt as stopped:
-            stopped.add_note(f"thread {thread}")
+                if view is not None:
+                    view.show(part)
+    except KeyboardInterrupt:
+        if not begun:
             raise
-        assert reply is not None
+        raise _stopped(begun) from None
+    assert reply is not None
+    if as_json:
         print_json(reply.as_json())
         return reply
-    try:
-        with TurnView(out, err) as view:
-            for part in parts:
-                thread = part.data.get("thread_id", thread)
-                reply = part.data.get("reply", reply)
-                view.show(part)
-    except KeyboardInterrupt:
-        if thread:
-            err.print(styled(f"Stopped. Finish it with: rolecall resume {thread}", "yellow"))
-        raise
-    assert reply is not None
     if reply.waiting_for is not None:
-        err.print(styled(f"The turn waits for you: {reply.waiting_for}", "yellow"))
-        err.print(f'Answer with: rolecall resume {reply.thread_id} --answer "…"')
+        from rolecall.questions import Question
+
+        asked = Question("", reply.waiting_for, reply.answer_schema)
+        err.print(styled(f"The turn waits for you: {asked.text}", "yellow"))
+        answer = f"({asked.expected})" if reply.choices or reply.answer_schema else ""
+        err.print(
+            styled(f'Answer with: rolecall resume {reply.thread_id} --answer "…" {answer}', "")
+        )
     elif reply.finish_reason == "empty":
         err.print(styled("The model gave an empty answer. Ask again, or another --role.", "yellow"))
     err.print(styled(status_line(reply), "dim"), soft_wrap=not err.is_terminal)
     return reply
+
+
+@contextmanager
+def ended(parts: Iterator[Part]) -> Iterator[None]:
+    """A turn whose parts are no longer wanted has ended when this is left."""
+    try:
+        yield
+    finally:
+        if isinstance(parts, Generator):
+            parts.close()
+
+
+def _stopped(begun: Mapping[str, Any]) -> TurnInterrupted:
+    from rolecall.reply import Reply
+
+    thread = begun["thread_id"]
+    failure = TurnInterrupted(f"stopped. Finish it with: rolecall resume {thread}")
+    failure.reply = Reply(thread, begun["turn_id"], begun["trace_id"], error="interrupted")
+    return failure
+
+
+def take_notes(assistant: Assistant) -> None:
+    """On a terminal, wait for the thread's summary if one is being written; Ctrl-C skips it."""
+    from rolecall.cli.signals import Terminated
+
+    if not err.is_terminal:  # nobody to tell; what was extracted stands
+        return
+    try:
+        if not assistant.settle(_SHORTLY_S):
+            with err.status(styled("taking notes of the conversation (Ctrl-C skips)", "dim")):
+                assistant.settle(assistant.stack.settings.memory.summary_deadline_s + 1)
+    except Terminated:
+        raise
+    except KeyboardInterrupt:
+        return
 
 
 def warn_of_drift(reply: Reply) -> None:

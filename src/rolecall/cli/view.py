@@ -77,7 +77,7 @@ class TurnView:
         elif part.type == "tool_finished":
             self._note(
                 f"  = {_first_line(data['result'])}",
-                "cyan" if data["status"] == "success" else "red",
+                "cyan" if data["status"] in {"success", "journaled"} else "red",
             )
         elif part.type == "call" and data["call"]["status"] == "error":
             self._note(f"  {data['call']['error']}", "yellow")
@@ -142,12 +142,18 @@ class TurnView:
 
 
 def status_line(reply: Reply) -> str:
-    """Who answered, with what model, why, how long it took, where it is kept."""
+    """Who answered, with what model, why, how long it took, where it is kept.
+
+    A model of another role stands in where the stack names that one as a fallback.
+    """
     answered = next((c for c in reversed(reply.calls) if c["status"] == "ok"), None)
     decision = reply.decision or {}
-    pieces = [(decision.get("target_model") or "router").lower()]
+    meant = (decision.get("target_model") or "router").lower()
+    pieces = [meant]
     if answered is not None:
-        pieces = [answered["role"], answered["model"]]
+        role = str(answered["role"])
+        stands_in = bool(decision) and role != meant
+        pieces = [f"{role} in place of {meant}" if stands_in else role, answered["model"]]
     if reply.strategy:
         fixed = reply.strategy == "fixed"
         pieces.append("fixed" if fixed else f"{reply.strategy} {decision['confidence']:.2f}")

@@ -15,7 +15,15 @@ from rolecall.doctor.problems import Problem, not_offered, nothing_answers
 from rolecall.doctor.verdict import Verdict
 from rolecall.errors import ConfigError, RemoteEndpoint, RolecallError
 from rolecall.models.capabilities import endpoint_key
-from rolecall.models.endpoint import Address, address_of, list_models, name_at, refuse_remote
+from rolecall.models.endpoint import (
+    KEY_REFUSED,
+    Address,
+    address_of,
+    list_models,
+    name_at,
+    refuse_remote,
+    refused_key,
+)
 
 _RESOLVE_S = 2.0
 _CONNECT_S = 1.5
@@ -113,7 +121,9 @@ async def _offered(address: Address) -> list[str] | None:
         ) as client,
     ):
         # a machine that drops packets is told from a server that is slow to answer
-        await client.get(address.root + "/v1/models", headers=address.headers)
+        reply = await client.get(address.root + "/v1/models", headers=address.headers)
+        if reply.status_code in KEY_REFUSED:
+            raise ConfigError(refused_key(reply.status_code))
         return await list_models(address, client)
 
 

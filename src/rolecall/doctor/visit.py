@@ -7,6 +7,7 @@ note.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -206,6 +207,8 @@ class _Visit:
             self._one.notes.append(f"{name}: {late}")
         except NotTried as error:
             self._one.notes.append(f"{name}: not tried, {error}")
+        except json.JSONDecodeError:
+            self._one.notes.append(f"{name}: its answer is not JSON")
         except Exception as error:
             said = " ".join(str(error).split())[:200] or type(error).__name__
             self._one.notes.append(f"{name}: {said}")

@@ -121,7 +121,9 @@ class Candidates:
             shown = False
             complete: list[AIMessageChunk] = []
             scored = call.options.logprobs and entry.scored
-            asked = replace(call, options=replace(call.options, logprobs=scored))
+            asked = call
+            if scored != call.options.logprobs:
+                asked = replace(call, options=replace(call.options, logprobs=scored))
             chunks = self._reply(asked, entry, run)
             try:
                 with self._pool.limits(entry.spec).counted(), self._health.visit(entry.spec):

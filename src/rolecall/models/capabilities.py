@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,6 +28,8 @@ REMAKE = "rolecall doctor writes it anew"
 WireApi = Literal["chat_completions", "responses", "ollama"]
 NO_REASONING = "none"
 IN_TEXT = "in the text"
+
+_Kind = TypeVar("_Kind", bound="_Seen")
 
 _log = logging.getLogger(__name__)
 _told: set[str] = set()
@@ -173,6 +175,9 @@ class CapabilityFile:
     def put(self, fresh: Iterable[Capability]) -> None:
         """Take entries in, in place of earlier ones of the same models. Others stay.
 
+        What was not measured this time (a quick look, a busy server) keeps its earlier value, as
+        long as server and model are the same.
+
         Raises:
             StateError, OSError: it cannot be written.
         """
@@ -182,7 +187,10 @@ class CapabilityFile:
             found, problem = self._read()
             if problem is not None:
                 os.replace(self.path, self.path.with_suffix(".unreadable.json"))
-            entries = {(one.endpoint, one.model): one for one in [*found, *fresh]}
+            entries = {(one.endpoint, one.model): one for one in found}
+            for one in fresh:
+                key = one.endpoint, one.model
+                entries[key] = _with_earlier(entries.get(key), one)
             body = {
                 "format": FORMAT,
                 "entries": [entries[key].model_dump(mode="json") for key in sorted(entries)],
@@ -196,7 +204,7 @@ class CapabilityFile:
             body = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return [], None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             return [], f"{self.path} cannot be read and is ignored ({error}); {REMAKE}"
         if not isinstance(body, dict) or not isinstance(body.get("entries"), list):
             return [], f"{self.path} is not a capability file and is ignored; {REMAKE}"
@@ -206,6 +214,24 @@ class CapabilityFile:
                 f"{FORMAT}: it is ignored; {REMAKE}"
             )
         return _parsed(body["entries"], self.path)
+
+
+def _with_earlier(old: Capability | None, new: Capability) -> Capability:
+    if old is None or not new.fingerprint or old.fingerprint != new.fingerprint:
+        return new
+    apis = dict(new.apis)
+    for name, before in old.apis.items():
+        if new.api(name).works is not False:
+            apis[name] = _filled(before, new.api(name))
+    speed = _filled(old.speed, new.speed)
+    return _filled(old, new).model_copy(update={"apis": apis, "speed": speed})
+
+
+def _filled(old: _Kind, new: _Kind) -> _Kind:
+    """``new``, with ``old``'s values where it has none."""
+    fields = type(new).model_fields
+    missing = {field: getattr(old, field) for field in fields if getattr(new, field) is None}
+    return new.model_copy(update=missing)
 
 
 def _parsed(rows: list[Any], path: Path) -> tuple[list[Capability], str | None]:

@@ -10,10 +10,20 @@ import httpx
 from rolecall.config.schema import EMBEDDED, ModelSpec, Stack
 from rolecall.errors import RolecallError
 from rolecall.models.capabilities import CapabilityFile, endpoint_key
-from rolecall.models.endpoint import address_of, list_models, offers, refuse_remote
+from rolecall.models.endpoint import (
+    KEY_REFUSED,
+    Address,
+    address_of,
+    list_models,
+    offers,
+    open_http,
+    refuse_remote,
+    refused_key,
+)
 
 _MIN_CONTEXT = {"router": 2048}
 _MIN_CONTEXT_OTHERS = 4096
+_TIMEOUT_S = 5.0
 
 
 async def check_stack(stack: Stack) -> list[dict[str, Any]]:
@@ -22,7 +32,8 @@ async def check_stack(stack: Stack) -> list[dict[str, Any]]:
     ``examined_s`` is how long ago ``rolecall doctor`` examined it, ``None`` if it has not.
 
     Verdicts: ``ok``; ``weak`` (works, with less context than the role wants); ``unfit`` (the
-    endpoint has no such model, or must not be used); ``unreachable``.
+    endpoint has no such model, refuses the key, or must not be used); ``unreachable`` (also: a
+    server that is not ready).
     """
     rows = [
         (role, index, spec)
@@ -62,17 +73,30 @@ async def _judge(role: str, spec: ModelSpec) -> tuple[str, str]:
         if spec.endpoint == EMBEDDED:
             return await asyncio.to_thread(_judge_embedded, spec)
         await refuse_remote(spec)
-        offered = await list_models(address_of(spec))
+        address = address_of(spec)
+        offered = await list_models(address)
+        status = await _status(address) if offered is None else httpx.codes.OK
     except RolecallError as error:
         return "unfit", str(error)
     except (httpx.HTTPError, OSError):
         return "unreachable", "nothing answers there; is the runner started?"
+    if status in KEY_REFUSED:
+        return "unfit", refused_key(status)
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return "unreachable", f"it is not ready (HTTP {status}); it may be loading a model"
     if offered is not None and not offers(offered, spec.id):
         return "unfit", f"no such model there; it has {', '.join(sorted(offered)[:10]) or 'none'}"
     wanted = _MIN_CONTEXT.get(role, _MIN_CONTEXT_OTHERS)
     if spec.context_length is not None and spec.context_length < wanted:
         return "weak", f"reads {spec.context_length} tokens; {role} wants {wanted}"
     return "ok", "listed by the endpoint" if offered is not None else "the endpoint answers"
+
+
+async def _status(address: Address) -> int:
+    """What a server answers that does not list its models."""
+    async with open_http(_TIMEOUT_S, tls=address.tls) as client:
+        reply = await client.get(address.root + "/v1/models", headers=address.headers)
+        return reply.status_code
 
 
 def _judge_embedded(spec: ModelSpec) -> tuple[str, str]:

@@ -6,17 +6,12 @@ Here are the public ways to call. ``candidates`` owns the order of models and th
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Unpack
 
-from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
-    BaseMessage,
-    convert_to_messages,
-)
+from langchain_core.messages import AIMessage, AIMessageChunk
 
 from rolecall import bridge
 from rolecall.config.schema import Stack
@@ -24,6 +19,7 @@ from rolecall.models.attempts import Call
 from rolecall.models.calls import OnCall
 from rolecall.models.candidates import Candidates
 from rolecall.models.labels import label_scores
+from rolecall.models.outgoing import Messages, conversation
 from rolecall.models.pool import ModelPool
 from rolecall.models.reply import final
 from rolecall.models.wire import CallOptions
@@ -38,8 +34,6 @@ if TYPE_CHECKING:
     from rolecall.models.responses.result import Response
     from rolecall.models.role_model import RoleChatModel
     from rolecall.models.text.redaction import Redactor
-
-Messages = Sequence[BaseMessage | Mapping[str, Any] | tuple[str, str] | str]
 
 
 class LocalLLMClient:
@@ -69,11 +63,13 @@ class LocalLLMClient:
 
         Args:
             role: ``router``, ``reasoning``, ``coding`` or a role of the stack's own.
-            messages: LangChain messages or ``{"role": …, "content": …}`` dicts.
+            messages: a question, or LangChain messages, ``(role, text)`` or ``{"role": …,
+                "content": …}``.
             options: tools, a JSON schema, limits for this call.
             on_call: told of every attempt, also the failed ones.
 
         Raises:
+            BadInput: there is no message.
             UnknownRole: the stack has no such role.
             NoModelReachable: every candidate failed; the message lists why.
             ModelCallFailed: the call broke after text had arrived.
@@ -268,8 +264,8 @@ class LocalLLMClient:
         *,
         whole: bool,
     ) -> AsyncGenerator[AIMessageChunk, None]:
-        conversation = convert_to_messages(cast("Any", messages))
-        call = Call(str(role), conversation, options or CallOptions(), on_call, redactor)
+        given = conversation(messages)
+        call = Call(str(role), given, options or CallOptions(), on_call, redactor)
         async with aclosing(self._candidates.answer(call, whole=whole)) as chunks:
             async for chunk in chunks:
                 yield chunk

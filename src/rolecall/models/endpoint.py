@@ -23,6 +23,9 @@ _API_PATH = re.compile(
     r"|/api(?:/(?:chat|generate|tags|embed|show|ps|version))?)$"
 )
 _LIST_TIMEOUT_S = 5.0
+
+KEY_REFUSED = frozenset({401, 403})
+"""What a server answers that wants a key, or another one."""
 # Named one by one: Python's is_private also holds ranges that are routed elsewhere (Teredo).
 _NEAR = [
     ipaddress.ip_network(network)
@@ -112,7 +115,7 @@ async def refuse_remote(spec: ModelSpec) -> None:
         return
     host = _url_of(spec).raw_host.decode("ascii")
     for address in await _addresses(host):
-        if not _is_near(address):
+        if not is_near(address):
             raise RemoteEndpoint(
                 f"model {spec.id}: {spec.endpoint} is outside this machine and its private "
                 f"network ({address}). To send prompts there, set allow_remote: true on the model."
@@ -131,7 +134,8 @@ async def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Ad
     return [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
 
 
-def _is_near(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def is_near(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is this machine's or of a private network."""
     mapped = getattr(address, "ipv4_mapped", None)
     return any((mapped or address) in network for network in _NEAR)
 
@@ -163,6 +167,11 @@ async def list_models(
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # it answers, with something else
     return None
+
+
+def refused_key(status: int) -> str:
+    """What is wrong with a server that answers one of :data:`KEY_REFUSED`, and what to do."""
+    return f"it refuses the key (HTTP {status}); name its variable in api_key_env"
 
 
 def _openai_ids(body: Any) -> list[str]:

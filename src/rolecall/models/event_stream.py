@@ -35,7 +35,10 @@ class Refused(Exception):
 
 @asynccontextmanager
 async def posted(
-    http: httpx.AsyncClient, url: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    http: httpx.AsyncClient,
+    url: httpx.URL | str,
+    body: Mapping[str, Any],
+    headers: Mapping[str, str],
 ) -> AsyncIterator[httpx.Response]:
     """The response to a JSON object, its body not read yet. Leaving it closes the connection.
 

@@ -108,6 +108,8 @@ def explain(error: BaseException, spec: ModelSpec, partial: str = "") -> Rolecal
     if isinstance(cause, httpx.HTTPError | OSError):
         what = str(cause) or type(cause).__name__
         return failed(f"the connection broke: {what}", retryable=True)
+    if isinstance(cause, UnicodeEncodeError):  # ours, not the server's
+        return failed(f"the request cannot be sent: {_short(str(cause))}", retryable=False)
     if isinstance(cause, json.JSONDecodeError | UnicodeDecodeError | ValueError | TypeError):
         return failed(f"its answer is not of the API: {_short(str(cause))}", retryable=True)
     if isinstance(cause, KeyError | IndexError | AttributeError):

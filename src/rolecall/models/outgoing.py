@@ -1,13 +1,40 @@
-"""What goes out with a call: history without old reasoning, the schemas of the tools offered."""
+"""What goes out with a call: messages, without old reasoning, and the schemas of the tools."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    ToolMessage,
+    convert_to_messages,
+)
 
 from rolecall.config.schema import ModelSpec
+from rolecall.errors import BadInput
+
+Messages = str | Sequence[BaseMessage | Mapping[str, Any] | tuple[str, str] | str]
+"""A question, or a conversation."""
+
+
+def conversation(given: Messages) -> list[BaseMessage]:
+    """The messages that a caller gave; a text alone is one of the user's.
+
+    Raises:
+        BadInput: there are none, or something among them is none.
+    """
+    single = isinstance(given, str | Mapping | BaseMessage)  # else they fall apart into their parts
+    try:
+        messages = convert_to_messages([given] if single else given)  # type: ignore[arg-type,list-item]
+    except (NotImplementedError, TypeError, ValueError) as error:
+        what = str(error).split("\n", 1)[0]
+        raise BadInput(f"expected a text or a list of messages: {what}") from error
+    if not messages:
+        raise BadInput("there is no message to answer")
+    return messages
 
 
 def history(messages: list[BaseMessage], spec: ModelSpec) -> list[BaseMessage]:
@@ -25,12 +52,28 @@ def history(messages: list[BaseMessage], spec: ModelSpec) -> list[BaseMessage]:
 
 
 def _encodable(message: BaseMessage) -> BaseMessage:
-    """The message with ``?`` for lone surrogates, as file names bring them: no API takes them."""
-    content = message.content
-    if isinstance(content, str) and not content.isascii():
-        clean = content.encode("utf-8", "replace").decode()
-        return message if clean == content else message.model_copy(update={"content": clean})
-    return message
+    """The message with ``?`` for lone surrogates: no API takes them.
+
+    File names bring them, and so do models that write half of a ``\\ud83d\\ude00`` into arguments.
+    """
+    update: dict[str, Any] = {}
+    if (content := _clean(message.content)) != message.content:
+        update["content"] = content
+    if isinstance(message, AIMessage):
+        calls = [{**call, "args": _clean(call["args"])} for call in message.tool_calls]
+        if calls != message.tool_calls:
+            update["tool_calls"] = calls
+    return message.model_copy(update=update) if update else message
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value
 
 
 def without_reasoning(message: BaseMessage) -> BaseMessage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -15,9 +16,10 @@ from langchain_core.language_models import LangSmithParams, LanguageModelInput
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.utils import LC_ID_PREFIX
 from pydantic import ConfigDict, SkipValidation
 
 from rolecall import bridge
@@ -27,6 +29,7 @@ from rolecall.models.client import LocalLLMClient
 from rolecall.models.structured import structured
 from rolecall.models.target import Schema, schema_of
 from rolecall.models.text.redaction import Redactor
+from rolecall.models.untraced import is_untraced
 from rolecall.models.wire import CallOptions
 
 # ``strict`` and ``parallel_tool_calls`` are OpenAI's and make no difference; ``stream`` is decided
@@ -149,6 +152,26 @@ class RoleChatModel(BaseChatModel):
             schema,
             include_raw=include_raw,
         )
+
+    async def astream(
+        self,
+        input: LanguageModelInput,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """LangChain's, without its callbacks where nobody hears them."""
+        messages = self._convert_input(input).to_messages()
+        if "ls_structured_output_format" in kwargs or not is_untraced(self, messages, config):
+            async for chunk in super().astream(messages, config, stop=stop, **kwargs):
+                yield chunk
+            return
+        answer_id = f"{LC_ID_PREFIX}-{uuid.uuid4()}"
+        async with aclosing(self._call(messages, stop, kwargs)) as chunks:
+            async for chunk in chunks:
+                chunk.id = chunk.id or answer_id
+                yield chunk
 
     async def _astream(
         self,

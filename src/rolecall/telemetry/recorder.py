@@ -1,16 +1,23 @@
-"""Records traces. Rows are queued off the turn's path and written by one thread in batches."""
+"""Records traces. Rows are queued off the turn's path and written by one thread in batches.
+
+A batch is what came within a fifth of a second: a thread that wrote each row at once would take
+the interpreter away from the turn that it describes.
+"""
 
 from __future__ import annotations
 
 import json
 import queue
 import threading
+from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, Protocol
 
-from rolecall.database import DatabaseFile, writing
+from rolecall.database import DatabaseFile
 from rolecall.errors import StateError
 
-_MAX_BATCH = 500
+_MAX_BATCH = 2000
+_GATHER_S = 0.2
 
 _Row = tuple[str, dict[str, Any]]
 
@@ -45,6 +52,7 @@ class SqliteRecorder:
         self._file = file
         self._store_texts = store_texts
         self._queue: queue.SimpleQueue[_Row | threading.Event | None] = queue.SimpleQueue()
+        self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._write, name="rolecall-telemetry", daemon=True)
         self._thread.start()
         self.problem: StateError | None = None
@@ -57,11 +65,13 @@ class SqliteRecorder:
         """Wait until what was added so far is written."""
         written = threading.Event()
         self._queue.put(written)
+        self._hurry.set()
         written.wait()
 
     def close(self) -> None:
         """Write what is queued, then close the database."""
         self._queue.put(None)
+        self._hurry.set()
         self._thread.join()
         self._file.close()
 
@@ -69,11 +79,15 @@ class SqliteRecorder:
         ended = False
         while not ended:
             batch = [self._queue.get()]
+            self._hurry.wait(_GATHER_S)
+            self._hurry.clear()
             while len(batch) < _MAX_BATCH:
                 try:
                     batch.append(self._queue.get_nowait())
                 except queue.Empty:
                     break
+            if len(batch) == _MAX_BATCH:
+                self._hurry.set()  # there is more
             rows = [item for item in batch if isinstance(item, tuple)]
             if rows:
                 self._insert(rows)
@@ -84,12 +98,11 @@ class SqliteRecorder:
 
     def _insert(self, rows: list[_Row]) -> None:
         def write(db: Any) -> None:
-            with writing(db):
-                for table, row in rows:
-                    _put(db, table, self._prepared(row))
+            for sql, values in self._statements(rows):
+                db.conn.executemany(sql, values)
 
         try:
-            self._file.submit(write).result()
+            self._file.submit_write(write).result()
         except StateError as error:
             self.problem = self.problem or error
         except Exception as error:  # SQLite cannot hold a value: only its own row is lost
@@ -99,6 +112,22 @@ class SqliteRecorder:
             else:
                 problem = StateError(f"a telemetry row of {rows[0][0]} was lost: {error}")
                 self.problem = self.problem or problem
+
+    def _statements(self, rows: list[_Row]) -> Iterator[tuple[str, list[list[Any]]]]:
+        """What writes the rows: in order within a table, one row per turn."""
+        tables: dict[str, list[dict[str, Any]]] = {}
+        turns: dict[Any, dict[str, Any]] = {}
+        for table, row in rows:
+            if table == "turns" and (known := turns.get(row["trace_id"])) is not None:
+                known.update(row)
+                continue
+            own = dict(row)
+            tables.setdefault(table, []).append(own)
+            if table == "turns":
+                turns[own["trace_id"]] = own
+        for table, found in tables.items():
+            for columns, alike in groupby(found, key=tuple):
+                yield _sql(table, columns), [list(self._prepared(row).values()) for row in alike]
 
     def _prepared(self, row: dict[str, Any]) -> dict[str, Any]:
         prepared: dict[str, Any] = {}
@@ -115,17 +144,16 @@ def _storable(value: Any) -> Any:
         return value
     if not isinstance(value, str):
         value = json.dumps(value, ensure_ascii=False, default=str)
-    return value.encode(errors="replace").decode()
+    return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 _TEXTS = frozenset({"question", "answer", "arguments", "result"})
 
 
-def _put(db: Any, table: str, row: dict[str, Any]) -> None:
-    columns = ", ".join(row)
-    marks = ", ".join("?" * len(row))
-    sql = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608 - our own names
+def _sql(table: str, columns: tuple[str, ...]) -> str:
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - our own names
     if table == "turns":
-        changes = ", ".join(f"{c} = excluded.{c}" for c in row if c != "trace_id")
+        changes = ", ".join(f"{c} = excluded.{c}" for c in columns if c != "trace_id")
         sql += f" ON CONFLICT (trace_id) DO UPDATE SET {changes}"
-    db.execute(sql, list(row.values()))
+    return sql

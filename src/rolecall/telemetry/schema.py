@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from rolecall.telemetry import rollup
+
 migrations = Migrations("rolecall.telemetry")
 
 
@@ -92,3 +94,11 @@ def m001_first_tables(db: Database) -> None:
 def m002_encoder_confidence(db: Database) -> None:
     """How sure the encoder was, to see drift by."""
     db.table("decisions").add_column("encoder_confidence", float)
+
+
+@migrations()
+def m003_paths_and_sums(db: Database) -> None:
+    """When each node ended; sums and histograms per day; the turns of a thread by time."""
+    db.table("turns").add_column("path", str)
+    db.table("turns").create_index(["thread_id", "started_at"])
+    rollup.create(db)

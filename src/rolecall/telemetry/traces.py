@@ -9,6 +9,7 @@ from sqlite_utils import Database
 
 from rolecall.database import DatabaseFile
 from rolecall.errors import UsageError
+from rolecall.telemetry.stats import By, first_day, stats
 
 
 class Traces:
@@ -17,12 +18,35 @@ class Traces:
     def __init__(self, file: DatabaseFile) -> None:
         self._file = file
 
-    def latest(self, limit: int = 20, thread_id: str | None = None) -> list[dict[str, Any]]:
-        """The newest turns first, at most ``limit``."""
-        where = "WHERE thread_id = ?" if thread_id else ""
-        sql = f"SELECT * FROM turns {where} ORDER BY started_at DESC LIMIT ?"  # noqa: S608
-        values = [thread_id, limit] if thread_id else [limit]
-        return self._file.submit(lambda db: list(db.query(sql, values))).result()
+    def latest(
+        self, limit: int = 20, thread_id: str | None = None, before: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The turns recorded last, newest first, at most ``limit``.
+
+        Args:
+            limit: how many at most.
+            thread_id: only those of this thread.
+            before: a trace id, or a unique beginning of one: only those recorded before it.
+
+        Raises:
+            UsageError: no trace, or several, begin as ``before``.
+        """
+        sql = (
+            "SELECT * FROM turns WHERE (?1 IS NULL OR thread_id = ?1) AND rowid < ?2 "
+            "ORDER BY rowid DESC LIMIT ?3"
+        )
+        if thread_id is not None:  # lets the index on threads be used
+            sql = sql.replace("(?1 IS NULL OR thread_id = ?1)", "thread_id = ?1")
+
+        def read(db: Database) -> list[dict[str, Any]]:
+            end = 2**62
+            if before is not None:
+                own = _show(db, before)["turn"]["trace_id"]
+                row = db.execute("SELECT rowid FROM turns WHERE trace_id = ?", [own]).fetchone()
+                end = row[0]
+            return list(db.query(sql, [thread_id, end, limit]))
+
+        return self._file.submit(read).result()
 
     def show(self, trace_id: str) -> dict[str, Any]:
         """One trace; a unique beginning of its id is enough, or a thread's id: its last turn.
@@ -32,13 +56,24 @@ class Traces:
         """
         return self._file.submit(lambda db: _show(db, trace_id)).result()
 
+    def stats(
+        self, since: str | None = None, by: By | None = None, largest: str | None = None
+    ) -> dict[str, Any]:
+        """What the calls add up to; see :func:`rolecall.telemetry.stats.stats`.
+
+        Raises:
+            UsageError: ``since`` is neither like ``7d`` nor a date.
+        """
+        day = first_day(since)
+        return self._file.submit(lambda db: stats(db, day, by, largest)).result()
+
     def questions_before(self, trace_id: str, limit: int) -> list[str]:
         """The user's earlier messages on a trace's thread, oldest first, at most ``limit``."""
         sql = (
             "SELECT earlier.question FROM turns AS earlier JOIN turns AS own "
             "ON own.trace_id = ? AND earlier.thread_id = own.thread_id "
-            "AND earlier.started_at < own.started_at "
-            "WHERE earlier.question IS NOT NULL ORDER BY earlier.started_at DESC LIMIT ?"
+            "AND earlier.rowid < own.rowid "
+            "WHERE earlier.question IS NOT NULL ORDER BY earlier.rowid DESC LIMIT ?"
         )
         values = [trace_id, limit]
         rows = self._file.submit(lambda db: list(db.query(sql, values))).result()
@@ -64,7 +99,7 @@ def _show(db: Database, trace_id: str) -> dict[str, Any]:
     if not found:
         found = list(
             db.query(
-                "SELECT * FROM turns WHERE thread_id = ? ORDER BY started_at DESC LIMIT 1",
+                "SELECT * FROM turns WHERE thread_id = ? ORDER BY rowid DESC LIMIT 1",
                 [trace_id],
             )
         )

@@ -3,50 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
-from sqlite_utils import Database
+from rolecall.database import DatabaseFile
+from rolecall.errors import UsageError
+from rolecall.threads import copies
+from rolecall.threads.accepting import Accepted, TurnStatus, accept, as_accepted, finish
+from rolecall.threads.search import search
+from rolecall.threads.thread_id import check_thread_id, unknown_thread
 
-from rolecall.database import DatabaseFile, writing
-from rolecall.errors import UnknownThread, UsageError
+__all__ = ["Accepted", "Transcript", "TurnStatus", "check_thread_id", "unknown_thread"]
 
-TurnStatus = Literal["running", "done", "failed", "interrupted"]
-
-_TITLE_CHARS = 60
-_THREAD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-def check_thread_id(thread_id: str) -> str:
-    """The id itself, when it can name a thread.
-
-    Raises:
-        UsageError: it holds more than letters, digits, ``.``, ``_`` and ``-``, or is too long.
-    """
-    if not _THREAD_ID.fullmatch(thread_id):
-        raise UsageError(
-            f"{thread_id!r} cannot name a thread: use 1 to 64 letters, digits, '.', '_' or '-'"
-        )
-    return thread_id
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """A turn that was accepted: it will be answered, or can be resumed."""
-
-    turn_id: str
-    thread_id: str
-    trace_id: str
-    number: int
-    question: str
-    requested_role: str | None = None
+_PAGE = 100
 
 
 class Transcript:
-    """Reads and writes the turns of ``threads.db``. All methods are safe between processes."""
+    """Reads and writes the turns of ``threads.db``. All methods are safe between processes.
+
+    Turns are ordered by their number and threads by a count of uses, so a clock that jumps back
+    changes no order.
+    """
 
     def __init__(self, file: DatabaseFile) -> None:
         self._file = file
@@ -62,95 +39,64 @@ class Transcript:
         question: str,
         requested_role: str | None = None,
     ) -> Accepted:
-        """Write down a question before anything is done about it."""
+        """Write down a question before anything is done about it.
 
-        def write(db: Database) -> Accepted:
-            now = time.time()
-            with writing(db):
-                db.execute(
-                    "INSERT INTO threads (thread_id, title, created_at, updated_at) "
-                    "VALUES (?, ?, ?, ?) "
-                    "ON CONFLICT (thread_id) DO UPDATE SET updated_at = excluded.updated_at",
-                    [thread_id, _title(question), now, now],
-                )
-                number = 1 + _one(
-                    db, "SELECT coalesce(max(number), 0) FROM turns WHERE thread_id = ?", thread_id
-                )
-                db.table("turns").insert(
-                    {
-                        "turn_id": turn_id,
-                        "thread_id": thread_id,
-                        "number": number,
-                        "trace_id": trace_id,
-                        "question": question,
-                        "requested_role": requested_role,
-                        "status": "running",
-                        "created_at": now,
-                    }
-                )
-            return Accepted(turn_id, thread_id, trace_id, number, question, requested_role)
+        Raises:
+            StateError: it cannot be written; then it was not accepted.
+        """
 
-        return await self._file.run(write)
+        given = (thread_id, turn_id, trace_id, question, requested_role)
+        return await self._file.commit(lambda db: accept(db, *given))
 
     async def finish(self, turn_id: str, status: TurnStatus, changes: Mapping[str, Any]) -> None:
         """Record how a turn ended. A turn that is done stays so, whatever comes after."""
-        row = {"error": None, **changes}
-        if isinstance(row.get("decision"), dict):
-            row["decision"] = json.dumps(row["decision"], ensure_ascii=False)
-        row |= {"status": status, "finished_at": time.time()}
-        sets = ", ".join(f"{column} = ?" for column in row)
-        sql = f"UPDATE turns SET {sets} WHERE turn_id = ?"  # noqa: S608 - our own names
-        if status != "done":
-            sql += " AND status != 'done'"
-
-        def write(db: Database) -> None:
-            with writing(db):
-                db.execute(sql, [*row.values(), turn_id])
-
-        await self._file.run(write)
+        await self._file.commit(lambda db: finish(db, turn_id, status, changes))
 
     async def unfinished(self, thread_id: str) -> Accepted | None:
         """The last turn of a thread, when it has no answer yet."""
+        sql = "SELECT * FROM turns WHERE thread_id = ? ORDER BY number DESC LIMIT 1"
+        row = await self._file.run(lambda db: next(iter(db.query(sql, [thread_id])), None))
+        if row is None or row["status"] == "done":
+            return None
+        return as_accepted(row)
 
-        def read(db: Database) -> Accepted | None:
-            rows = list(
-                db.query(
-                    "SELECT * FROM turns WHERE thread_id = ? ORDER BY number DESC LIMIT 1",
-                    [thread_id],
-                )
-            )
-            if not rows or rows[0]["status"] == "done":
-                return None
-            row = rows[0]
-            return Accepted(
-                row["turn_id"],
-                thread_id,
-                row["trace_id"],
-                row["number"],
-                row["question"],
-                row["requested_role"],
-            )
-
-        return await self._file.run(read)
+    async def turn_before(self, thread_id: str, turn_id: str) -> tuple[Accepted, str | None] | None:
+        """A turn of a thread, also by the id it was copied from, and the id of the one before."""
+        sql = (
+            "SELECT turns.*, (SELECT turn_id FROM turns AS earlier "  # noqa: S608 - our own names
+            "WHERE thread_id = ?1 "
+            "AND earlier.number < turns.number ORDER BY number DESC LIMIT 1) AS before "
+            f"FROM turns WHERE thread_id = ?1 AND {copies.IS_TURN}"
+        )
+        values = [thread_id, turn_id]
+        row = await self._file.run(lambda db: next(iter(db.query(sql, values)), None))
+        return None if row is None else (as_accepted(row), row["before"])
 
     # --- threads ----------------------------------------------------------------------------
 
     async def exists(self, thread_id: str) -> bool:
         """Whether a thread has any turn or was forked."""
-        return await self._file.run(
-            lambda db: _one(db, "SELECT count(*) FROM threads WHERE thread_id = ?", thread_id) > 0
-        )
+        sql = "SELECT 1 FROM threads WHERE thread_id = ?"
+        return await self._file.run(lambda db: db.execute(sql, [thread_id]).fetchone() is not None)
+
+    async def thread(self, thread_id: str) -> dict[str, Any]:
+        """A thread's own row: title, times, what it was forked from.
+
+        Raises:
+            UnknownThread: there is no such thread.
+        """
+        sql = "SELECT * FROM threads WHERE thread_id = ?"
+        row = await self._file.run(lambda db: next(iter(db.query(sql, [thread_id])), None))
+        if row is None:
+            raise unknown_thread(thread_id)
+        return row
 
     async def threads(self, limit: int = 20, offset: int = 0) -> list[dict[str, Any]]:
         """Threads, last used first, with the number of turns and the status of the last one."""
-        sql = (
-            "SELECT t.*, count(n.turn_id) AS turns, "
-            "(SELECT status FROM turns WHERE thread_id = t.thread_id "
-            " ORDER BY number DESC LIMIT 1) AS status "
-            "FROM threads t LEFT JOIN turns n ON n.thread_id = t.thread_id "
-            "GROUP BY t.thread_id ORDER BY t.updated_at DESC LIMIT ? OFFSET ?"
-        )
-        return await self._file.run(lambda db: list(db.query(sql, [limit, offset])))
+        rows = await self._file.run(lambda db: list(db.query(_THREADS, [limit, offset])))
+        for row in rows:
+            del row["last_used"]
+        return rows
 
     async def turns(
         self, thread_id: str, limit: int = 20, before: int | None = None
@@ -165,29 +111,58 @@ class Transcript:
         sql = "SELECT * FROM turns WHERE thread_id = ? AND number < ? ORDER BY number DESC LIMIT ?"
         values = [thread_id, before if before is not None else 2**62, limit]
         rows = await self._file.run(lambda db: list(db.query(sql, values)))
-        for row in rows:
-            row["decision"] = json.loads(row["decision"]) if row["decision"] else None
-        return rows[::-1]
+        return [_read(row) for row in rows[::-1]]
 
-    async def search(self, text: str, limit: int = 20) -> list[dict[str, Any]]:
-        """Turns whose question or answer has all the words of ``text``, best match first."""
-        plain = text.replace("\x00", " ").encode(errors="replace").decode()
-        words = " ".join('"' + word.replace('"', '""') + '"' for word in plain.split())
-        if not words:
-            return []
-        sql = (
-            "SELECT turns.thread_id, turns.number, turns.created_at, turns.question, "
-            "snippet(turns_fts, -1, '[', ']', '…', 16) AS snippet "
-            "FROM turns_fts JOIN turns ON turns.rowid = turns_fts.rowid "
-            "WHERE turns_fts MATCH ? ORDER BY bm25(turns_fts) LIMIT ?"
-        )
-        return await self._file.run(lambda db: list(db.query(sql, [words, limit])))
+    async def each_turn(self, thread_id: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
+        """All turns of a thread in order, those after turn ``after``; read page by page."""
+        sql = "SELECT * FROM turns WHERE thread_id = ? AND number > ? ORDER BY number LIMIT ?"
+        while True:
+            values = [thread_id, after, _PAGE]
+            rows = await self._file.run(lambda db, v=values: list(db.query(sql, v)))  # type: ignore[misc]
+            for row in rows:
+                after = row["number"]
+                yield _read(row)
+            if len(rows) < _PAGE:
+                return
+
+    async def each_thread(self) -> AsyncIterator[str]:
+        """The ids of all threads in alphabetical order, read page by page."""
+        sql = "SELECT thread_id FROM threads WHERE thread_id > ? ORDER BY thread_id LIMIT ?"
+        after = ""
+        while True:
+            values = [after, _PAGE]
+            rows = await self._file.run(lambda db, v=values: db.execute(sql, v).fetchall())  # type: ignore[misc]
+            for (after,) in rows:
+                yield after
+            if len(rows) < _PAGE:
+                return
+
+    async def search(
+        self, text: str, limit: int = 20, *, thread: str | None = None, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """Turns whose question or answer has all the words of ``text``, best match first.
+
+        ``word*`` stands for all words that begin so. Of more than 2,000 matches the newest are
+        ranked.
+        """
+        return await self._file.run(lambda db: search(db, text, thread, limit, offset))
+
+    async def turn(self, thread_id: str, number: int) -> dict[str, Any]:
+        """One turn of a thread.
+
+        Raises:
+            UnknownThread, UsageError: there is no such thread or turn.
+        """
+        found = await self.turns(thread_id, 1, number + 1)
+        if not found or found[0]["number"] != number:
+            raise UsageError(f"thread {thread_id} has no turn {number}")
+        return found[0]
 
     async def fork(
         self,
         source: str,
         target: str,
-        step: str,
+        step: str | None,
         turn_id: str | None,
         trace_id: str,
         *,
@@ -205,71 +180,25 @@ class Transcript:
             trace_id: the trace of that turn, if it has to run on.
             unanswered: the step lies inside that turn, which can be resumed in the copy.
         """
-
-        def write(db: Database) -> None:
-            now = time.time()
-            with writing(db):
-                rows = list(
-                    db.query(
-                        "SELECT * FROM turns WHERE thread_id = ? AND number <= "
-                        "(SELECT number FROM turns WHERE thread_id = ? AND "
-                        "(turn_id = ? OR turn_id LIKE ? || '.%')) ORDER BY number",
-                        [source, source, turn_id, turn_id],
-                    )
-                )
-                title = _title(rows[0]["question"]) if rows else f"fork of {source}"
-                db.table("threads").insert(
-                    {
-                        "thread_id": target,
-                        "title": title,
-                        "created_at": now,
-                        "updated_at": now,
-                        "forked_from": source,
-                        "forked_at": step,
-                    }
-                )
-                for row in rows:
-                    copy = {**row, "thread_id": target, "turn_id": f"{row['turn_id']}.{target}"}
-                    if row is rows[-1] and unanswered:
-                        copy |= {"trace_id": trace_id, **_UNANSWERED}
-                    db.table("turns").insert(copy)
-
-        await self._file.run(write)
+        await self._file.commit(
+            lambda db: copies.copy_turns(
+                db, source, target, step, turn_id, trace_id, unanswered=unanswered
+            )
+        )
 
     async def delete(self, thread_id: str) -> None:
-        """Forget a thread's turns."""
-
-        def write(db: Database) -> None:
-            with writing(db):
-                db.execute("DELETE FROM turns WHERE thread_id = ?", [thread_id])
-                db.execute("DELETE FROM threads WHERE thread_id = ?", [thread_id])
-
-        await self._file.run(write)
+        """Forget a thread: its turns, and what else is kept under its id."""
+        await self._file.commit(lambda db: copies.forget_thread(db, thread_id))
 
 
-_UNANSWERED: Mapping[str, Any] = {"status": "interrupted"} | dict.fromkeys(
-    (
-        "answer",
-        "reasoning",
-        "role",
-        "decision",
-        "strategy",
-        "finish_reason",
-        "error",
-        "finished_at",
-    )
+_THREADS = (
+    "SELECT page.*, (SELECT count(*) FROM turns WHERE thread_id = page.thread_id) AS turns, "
+    "(SELECT status FROM turns WHERE thread_id = page.thread_id "
+    " ORDER BY number DESC LIMIT 1) AS status "
+    "FROM (SELECT * FROM threads ORDER BY last_used DESC LIMIT ? OFFSET ?) AS page"
 )
 
 
-def unknown_thread(thread_id: str) -> UnknownThread:
-    """The error for a thread that is not there."""
-    return UnknownThread(f"there is no thread {thread_id!r}; rolecall threads list shows them")
-
-
-def _one(db: Database, sql: str, *values: Any) -> int:
-    return int(db.execute(sql, list(values)).fetchone()[0])
-
-
-def _title(question: str) -> str:
-    line = " ".join(question.split())
-    return line if len(line) <= _TITLE_CHARS else line[: _TITLE_CHARS - 1] + "…"
+def _read(row: dict[str, Any]) -> dict[str, Any]:
+    row["decision"] = json.loads(row["decision"]) if row["decision"] else None
+    return row

@@ -205,10 +205,10 @@ def test_a_broken_file_is_named_with_its_line(
 
 
 def test_a_file_that_fails_to_import_leaves_no_module(workspace: Path, folder: Path) -> None:
-    (folder / "half_done.py").write_text("x = 1\nraise RuntimeError\n")
-    with pytest.raises(ConfigError, match=r"half_done\.py:2: .*RuntimeError"):
+    (folder / "half_loaded.py").write_text("x = 1\nraise RuntimeError\n")
+    with pytest.raises(ConfigError, match=r"half_loaded\.py:2: .*RuntimeError"):
         load_tools(workspace, folder)
-    assert not [name for name in sys.modules if name.endswith("half_done")]
+    assert not [name for name in sys.modules if name.endswith("half_loaded")]
 
 
 def test_two_files_with_one_tool_name_are_both_named(workspace: Path, folder: Path) -> None:

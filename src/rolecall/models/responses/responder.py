@@ -137,7 +137,9 @@ class Responder:
         await asyncio.to_thread(self._store.close)
 
     async def _request(self, role: str, given: GivenItems, wanted: Wanted) -> Request:
-        before = await self._store.conversation(wanted.get("previous_response_id"))
+        previous = wanted.get("previous_response_id")
+        needed = previous is not None or wanted.get("store", True)
+        before = await self._store.conversation(previous) if needed else []
         return request_from(role, given, before, wanted)
 
     async def _ask(self, role: str, request: Request, heard: Heard) -> Outcome:

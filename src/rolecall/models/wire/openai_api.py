@@ -41,7 +41,7 @@ class ChatCompletionsWire(ChatOpenAI):
     """
 
     _http: httpx.AsyncClient = PrivateAttr()
-    _url: str = PrivateAttr("")
+    _url: httpx.URL = PrivateAttr(default_factory=httpx.URL)
     _headers: dict[str, str] = PrivateAttr(default_factory=dict)
 
     async def _astream(
@@ -184,7 +184,7 @@ def open_chat_completions(spec: ModelSpec, address: Address) -> Wire:
     )
     settle(model, http)
     model._http = http
-    model._url = f"{address.openai_base}/chat/completions"
+    model._url = httpx.URL(f"{address.openai_base}/chat/completions")  # read once
     model._headers = address.headers
 
     def arguments(options: CallOptions) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Memory: what a thread still knows of turns that have left the models' window."""

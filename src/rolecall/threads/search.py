@@ -1,0 +1,66 @@
+"""Full-text search over the turns of all threads or of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlite_utils import Database
+
+_RANKED = 2_000
+"""Of more matches than this, only the newest are ranked: the cost of a search stays bounded."""
+
+_BEST = (
+    "SELECT rowid FROM (SELECT rowid, bm25(turns_fts) AS score FROM turns_fts "
+    "WHERE turns_fts MATCH ? {where} ORDER BY rowid DESC LIMIT ?) "
+    "ORDER BY score, rowid DESC LIMIT ? OFFSET ?"
+)
+# "+rowid": the index is read once and filtered, not asked anew for each row
+_OF_THREAD = (
+    "AND rowid >= (SELECT min(rowid) FROM turns WHERE thread_id = ?) "
+    "AND +rowid IN (SELECT rowid FROM turns WHERE thread_id = ?)"
+)
+_MARKED = (
+    "SELECT turns_fts.rowid AS place, turns.thread_id, turns.number, turns.created_at, "
+    "turns.question, snippet(turns_fts, -1, '[', ']', '…', 16) AS snippet "
+    "FROM turns_fts JOIN turns ON turns.rowid = turns_fts.rowid WHERE turns_fts MATCH ? "
+    "AND turns_fts.rowid BETWEEN ? AND ? AND +turns_fts.rowid IN ({marks})"
+)
+
+
+def search(
+    db: Database, text: str, thread_id: str | None, limit: int, offset: int
+) -> list[dict[str, Any]]:
+    """Turns whose question or answer has all words of a text, best match first.
+
+    Args:
+        db: the database.
+        text: words in any order; ``word*`` stands for all words that begin so.
+        thread_id: only turns of this thread.
+        limit: how many at most.
+        offset: how many of the best to skip.
+    """
+    words = match_expression(text)
+    if not words:
+        return []
+    where, given = ("", []) if thread_id is None else (_OF_THREAD, [thread_id, thread_id])
+    rows = db.execute(_BEST.format(where=where), [words, *given, _RANKED, limit, offset])
+    best = [rowid for (rowid,) in rows.fetchall()]
+    if not best:
+        return []
+    marked = _MARKED.format(marks=", ".join("?" * len(best)))
+    found = {
+        row.pop("place"): row for row in db.query(marked, [words, min(best), max(best), *best])
+    }
+    return [found[rowid] for rowid in best if rowid in found]
+
+
+def match_expression(text: str) -> str:
+    """A text as an FTS5 expression: each word quoted, nothing in it an operator."""
+    plain = text.replace("\x00", " ").encode(errors="replace").decode()
+    return " ".join(_quoted(word) for word in plain.split())
+
+
+def _quoted(word: str) -> str:
+    stem = word.rstrip("*")
+    quoted = '"' + stem.replace('"', '""') + '"'
+    return f"{quoted}*" if stem != word and any(c.isalnum() for c in stem) else quoted

@@ -1,0 +1,27 @@
+"""Names of threads: which are allowed, and the error for one that is not there."""
+
+from __future__ import annotations
+
+import re
+
+from rolecall.errors import UnknownThread, UsageError
+
+_THREAD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_thread_id(thread_id: str) -> str:
+    """The id itself, when it can name a thread.
+
+    Raises:
+        UsageError: it holds more than letters, digits, ``.``, ``_`` and ``-``, or is too long.
+    """
+    if not _THREAD_ID.fullmatch(thread_id):
+        raise UsageError(
+            f"{thread_id!r} cannot name a thread: use 1 to 64 letters, digits, '.', '_' or '-'"
+        )
+    return thread_id
+
+
+def unknown_thread(thread_id: str) -> UnknownThread:
+    """The error for a thread that is not there."""
+    return UnknownThread(f"there is no thread {thread_id!r}; rolecall threads list shows them")
