@@ -220,3 +220,21 @@ def test_recursion_that_is_required_stays() -> None:
 def test_a_schema_without_recursion_is_not_unrolled() -> None:
     schema = {"$ref": "#/$defs/a", "$defs": {"a": {"type": "integer"}}}
     assert bounded(schema, 50, 8, 1) == schema
+
+
+def test_keys_by_pattern_stay_possible_where_a_converter_does_not_know_them() -> None:
+    schema = {
+        "type": "object",
+        "patternProperties": {"^room[0-9]+$": {"type": "string"}},
+        "additionalProperties": False,
+    }
+    sent = portable(schema)
+    assert sent["additionalProperties"] == {"type": "string"}
+    assert sent["patternProperties"] == schema["patternProperties"]
+
+
+def test_an_address_is_asked_for_by_a_pattern() -> None:
+    sent = portable({"type": "string", "format": "ipv4"})
+    assert re.fullmatch(sent["pattern"], "192.168.1.88")
+    assert not re.fullmatch(sent["pattern"], "8080")
+    assert not re.fullmatch(sent["pattern"], "256.1.1.1")

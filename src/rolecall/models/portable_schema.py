@@ -41,6 +41,8 @@ _BOUNDS = frozenset(
 )
 _KEY_COUNTS = frozenset({"minProperties", "maxProperties"})
 _FORMATS = frozenset({"date", "time", "date-time", "duration", "email", "ipv4", "ipv6", "uuid"})
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_FORMAT_PATTERNS = {"ipv4": rf"^{_BYTE}(\.{_BYTE}){{3}}$"}  # llama.cpp knows dates and UUIDs only
 _CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": " \\t"}
 _LONGEST_TEXT = 20_000  # a larger bound makes a grammar that runners refuse
 _MOST_ITEMS = 2_000
@@ -52,12 +54,12 @@ def portable(schema: Mapping[str, Any]) -> dict[str, Any]:
     ``oneOf`` becomes ``anyOf``; an object with properties takes no others unless it says so, else
     a small model goes on inventing them.
     """
-    return _simplify(schema, _with_bounds)
+    return _simplify(_open_keys(schema), _with_bounds)
 
 
 def core(schema: Mapping[str, Any]) -> dict[str, Any]:
     """:func:`portable` without bounds, patterns and formats: for a runner that refused it."""
-    return _simplify(_without_key_patterns(schema), lambda node: _only(node, _CORE))
+    return _simplify(_open_keys(schema, keep=False), lambda node: _only(node, _CORE))
 
 
 def bounded(schema: Mapping[str, Any], text_chars: int, items: int, levels: int) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def bounded(schema: Mapping[str, Any], text_chars: int, items: int, levels: int)
             kept.setdefault("maxItems", max(items, kept.get("minItems", 0)))
         return kept
 
-    return unrolled(_simplify(schema, keywords), levels)
+    return unrolled(_simplify(_open_keys(schema), keywords), levels)
 
 
 def _simplify(schema: Mapping[str, Any], keywords: Keywords) -> dict[str, Any]:
@@ -123,6 +125,8 @@ def _with_bounds(node: Mapping[str, Any]) -> dict[str, Any]:
     kept = _only(node, _CORE | _BOUNDS)
     if "properties" not in node:  # elsewhere most converters cannot count keys
         kept |= _only(node, _KEY_COUNTS)
+    if kept.get("format") in _FORMAT_PATTERNS:
+        kept.setdefault("pattern", _FORMAT_PATTERNS[kept["format"]])
     if "pattern" in kept:
         pattern = _pattern(kept.pop("pattern"))
         if pattern is not None:
@@ -139,19 +143,23 @@ def _with_bounds(node: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _without_key_patterns(node: Json) -> Json:
-    """``additionalProperties`` in place of ``patternProperties``, which fewer converters know."""
+def _open_keys(node: Json, *, keep: bool = True) -> Json:
+    """``additionalProperties`` beside ``patternProperties``, or with ``keep=False`` in its place.
+
+    Converters that do not know key patterns would else allow no key at all.
+    """
     if isinstance(node, list):
-        return [_without_key_patterns(one) for one in node]
+        return [_open_keys(one, keep=keep) for one in node]
     if not isinstance(node, Mapping):
         return node
-    plain = {key: _without_key_patterns(value) for key, value in node.items()}
-    patterns = plain.get("patternProperties")
-    if isinstance(patterns, dict) and patterns and "properties" not in plain:
+    opened = {key: _open_keys(value, keep=keep) for key, value in node.items()}
+    patterns = opened.get("patternProperties")
+    if isinstance(patterns, dict) and patterns and "properties" not in opened:
         values = list(patterns.values())
-        plain["additionalProperties"] = values[0] if len(values) == 1 else {"anyOf": values}
-        del plain["patternProperties"]
-    return plain
+        opened["additionalProperties"] = values[0] if len(values) == 1 else {"anyOf": values}
+        if not keep:
+            del opened["patternProperties"]
+    return opened
 
 
 def _only(node: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:

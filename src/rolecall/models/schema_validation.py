@@ -116,6 +116,8 @@ def _multiple_of(
 def _told(error: ValidationError) -> str:
     where = "/".join(str(step) for step in error.absolute_path) or "the answer"
     what = error.message
+    if error.validator == "contains":  # the library does not say which
+        what = f"it lacks an item that fits {json.dumps(error.validator_value)}"
     if len(what) > _LONGEST_TOLD:
         what = f"it breaks {error.validator}: {json.dumps(error.validator_value)[:_LONGEST_TOLD]}"
     return f"{where}: {what}"
