@@ -86,14 +86,17 @@ class Lines:
         if line is None:
             line = _load(db, serde, thread_id, ns)
             line.checked = self._epoch
+            self._make_room()
             self._lines[key] = line
         self._lines.move_to_end(key)
-        while len(self._lines) > 1 and (len(self._lines) > _LINES or self._held() > _PARTS):
-            self._lines.popitem(last=False)
         return line
 
-    def _held(self) -> int:
-        return sum(len(line.parts) for line in self._lines.values())
+    def _make_room(self) -> None:
+        """For one more line. Not at each use: counting takes longer than a write."""
+        held = sum(len(line.parts) for line in self._lines.values())
+        while self._lines and (len(self._lines) >= _LINES or held > _PARTS):
+            _, forgotten = self._lines.popitem(last=False)
+            held -= len(forgotten.parts)
 
 
 def line_id_of(db: Database, thread_id: str, ns: str) -> int | None:
