@@ -23,7 +23,7 @@ STORY = "Tell me one short sentence about a ship. " + "It sails on the wide blue
 @pytest.mark.timeout(600)
 def test_a_fact_that_left_the_window_is_still_known(live_home: Path) -> None:
     with Assistant.open(load_stack("embedded", SETTINGS)) as assistant:
-        thread = assistant.ask("My dog is called Bruno. Answer with OK only.").thread_id
+        thread = assistant.ask("Hello! My dog is called Bruno. Say hello to him.").thread_id
         for _ in range(3):
             assistant.ask(STORY, thread=thread)
         assert "Bruno" in assistant.ask("What is my dog called?", thread=thread).text
