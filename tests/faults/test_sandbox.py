@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rolecall.bench import sandbox
+from rolecall.bench.bounded import OUTPUT_BYTES, run_bounded
 from rolecall.bench.sandbox import Sandbox, SandboxMissing, find_sandbox
 
 pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="the ways of Linux")
@@ -37,7 +38,9 @@ def test_this_machine_has_a_way() -> None:
 
 
 def test_code_runs_and_gets_what_it_is_given(box: Sandbox) -> None:
-    program = "import json, sys, threading, asyncio, re, heapq\nprint(json.load(sys.stdin)['n'] * 2)"
+    program = (
+        "import json, sys, threading, asyncio, re, heapq\nprint(json.load(sys.stdin)['n'] * 2)"
+    )
     ran = box.run(program, {"n": 21})
     assert (ran.output, ran.ended) == ("42\n", "done"), ran.errors
 
@@ -187,7 +190,7 @@ def test_files_can_be_written_in_the_folder_of_namespaces() -> None:
 def test_output_is_bounded(box: Sandbox) -> None:
     ran = box.run("while True: print('x' * 65536)", seconds=20)
     assert ran.ended == "output"
-    assert len(ran.output) == sandbox.OUTPUT_BYTES
+    assert len(ran.output) == OUTPUT_BYTES
 
 
 def test_no_signal_reaches_another_process(box: Sandbox) -> None:
@@ -212,7 +215,7 @@ def test_the_environment_is_empty(box: Sandbox, monkeypatch: pytest.MonkeyPatch)
 
 def test_memory_in_use_ends_a_program_where_nothing_else_bounds_it(tmp_path: Path) -> None:
     program = "import time\nkept = bytearray(300 << 20)\ntime.sleep(60)"
-    ran = sandbox._run([sys.executable, "-c", program], str(tmp_path), b"", 30, 200 * MB)
+    ran = run_bounded([sys.executable, "-c", program], str(tmp_path), b"", 30, 200 * MB)
     assert ran.ended == "memory"
 
 

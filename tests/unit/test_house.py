@@ -142,6 +142,7 @@ def test_layers_import_only_what_lies_below_them() -> None:
         "tools": 1,
         "nodes": 3,
         "doctor": 3,
+        "bench": 3,
         "graphs": 4,
         "cli": 6,
     }

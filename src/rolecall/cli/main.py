@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from rolecall.cli import models, router, stack, threads, trace
+from rolecall.cli import bench, models, router, stack, threads, trace
 from rolecall.cli.options import JsonOption, StackOption
 from rolecall.errors import RolecallError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(threads.app, name="threads", help="List, show, search, fork, export, back up, check.")
 app.add_typer(stack.app, name="stack", help="List, show and check stacks.")
 app.add_typer(router.app, name="router", help="Measure, explain, correct and train the router.")
+app.add_typer(bench.app, name="bench", help="Measure and compare models per role.")
 app.add_typer(models.app, name="models", help="Weights and embedded servers.")
 app.add_typer(trace.app, name="trace", help="What each turn decided, called and took.")
 

@@ -1,0 +1,149 @@
+"""Whether an answer is right, without a judge.
+
+Every check returns a :class:`Mark`; what cannot be checked has no score.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rolecall.bench.cases import Case
+from rolecall.bench.constraints import broken
+from rolecall.models.object_reading import Unfit, read_answer
+
+_SAID = re.compile(r"(?:^|\n)[\s>*_#-]*(?:final\s+)?answer[\s*_]*[:=][\s*_]*(.+)", re.IGNORECASE)
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+_NUMBER = re.compile(r"[-−]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+_EDGES = " \t\r\n'\"`*_.!,;:()[]{}<>“”‘’$\\"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A score from 0 to 1, ``None`` where nothing says what is right, and why it is not 1."""
+
+    score: float | None
+    why: str = ""
+
+
+UNSCORED = Mark(None, "no expected answer")
+
+
+def answer_of(text: str) -> str:
+    """What an answer comes to: behind the last ``Answer:``, in the last box, or its last line."""
+    for pattern in (_SAID, _BOXED):
+        if found := pattern.findall(text):
+            return str(found[-1]).strip()
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
+
+
+def normal(text: str) -> str:
+    """A text to compare by: no case, no marks at its edges, single spaces."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(plain.strip(_EDGES).split())
+
+
+def check_text(case: Case, text: str) -> Mark:
+    """Marks an answer in words: ``answer`` or ``must``."""
+    if case.must is not None:
+        failed = broken(text, case.must)
+        return Mark(float(not failed), ", ".join(failed))
+    if case.answer is None:
+        return UNSCORED
+    accepted = case.answer if isinstance(case.answer, list) else [str(case.answer)]
+    if case.match == "contains":
+        said = normal(text)
+        if any(re.search(rf"(?<!\w){re.escape(normal(a))}(?!\w)", said) for a in accepted):
+            return Mark(1.0)
+        return Mark(0.0, "not in the answer")
+    given = answer_of(text)
+    if case.match == "number" or isinstance(case.answer, int | float):
+        number = _number(given) if _number(given) is not None else _number(text)
+        right = number is not None and math.isclose(number, float(accepted[0]), rel_tol=1e-6)
+        return Mark(float(right), "" if right else f"got {number}")
+    right = normal(given) in {normal(text) for text in accepted}
+    return Mark(float(right), "" if right else f"got {given[:60]!r}")
+
+
+def _number(text: str) -> float | None:
+    found = _NUMBER.findall(text)
+    return float(found[-1].replace(",", "").replace("−", "-")) if found else None
+
+
+def check_label(case: Case, label: str) -> Mark:
+    """Marks a router's decision."""
+    if case.label is None:
+        return UNSCORED
+    return Mark(float(label == case.label), "" if label == case.label else f"got {label}")
+
+
+def check_value(case: Case, parsed: Any) -> Mark:
+    """Marks an object: it holds the expected values. ``None`` is no object."""
+    if case.value is None:
+        return UNSCORED
+    if not isinstance(parsed, dict):
+        return Mark(0.0, "no object that fits the schema")
+    wrong = [key for key, wanted in case.value.items() if not _same(parsed.get(key), wanted)]
+    return Mark(float(not wrong), ", ".join(wrong))
+
+
+def read_object(case: Case, text: str) -> Any:
+    """The object in an answer that was asked for in words only; ``None`` if it does not fit."""
+    from langchain_core.messages import AIMessage
+
+    schema = case.json_schema or {}
+    try:
+        return read_answer(AIMessage(text), schema, schema)
+    except Unfit:
+        return None
+
+
+def check_calls(case: Case, calls: Sequence[Mapping[str, Any]]) -> Mark:
+    """Marks tool calls (``name``, ``args``): exactly the expected one, or none."""
+    if case.call is None:
+        return UNSCORED
+    named = ", ".join(str(call["name"]) for call in calls)
+    if case.call == "none":
+        return Mark(float(not calls), f"called {named}" if calls else "")
+    if len(calls) != 1:
+        return Mark(0.0, f"called {named}" if calls else "no call")
+    if calls[0]["name"] != case.call["name"]:
+        return Mark(0.0, f"called {named}")
+    args = calls[0]["args"]
+    wanted = case.call["args"]
+    wrong = [key for key, value in wanted.items() if not _one_of(args.get(key), value)]
+    wrong += [f"{key} was not asked for" for key in args if key not in wanted]
+    return Mark(float(not wrong), ", ".join(wrong))
+
+
+def _one_of(given: Any, wanted: Any) -> bool:
+    """A list of accepted texts stands for any of them."""
+    if isinstance(wanted, list) and not isinstance(given, list):
+        return any(_same(given, one) for one in wanted)
+    return _same(given, wanted)
+
+
+def _same(given: Any, wanted: Any) -> bool:
+    if isinstance(wanted, str):
+        return isinstance(given, str) and normal(given) == normal(wanted)
+    if isinstance(wanted, bool) or wanted is None:
+        return given is wanted
+    if isinstance(wanted, int | float):
+        number = isinstance(given, int | float) and not isinstance(given, bool)
+        return number and math.isclose(given, wanted, rel_tol=1e-6)
+    if isinstance(wanted, list):
+        return (
+            isinstance(given, list)
+            and len(given) == len(wanted)
+            and all(_same(one, other) for one, other in zip(given, wanted, strict=True))
+        )
+    return (
+        isinstance(given, dict)
+        and set(given) == set(wanted)
+        and all(_same(given[key], wanted[key]) for key in wanted)
+    )
