@@ -20,6 +20,7 @@ NAMES = (
     "tool_calls",
     "structured",
     "doctor",
+    "quick_bench",
     "client_overhead",
     "telemetry",
     "kills",

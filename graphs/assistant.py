@@ -72,7 +72,7 @@ def build_assistant(
     recorder = recorder or NoRecorder()
     strategy = strategy or make_strategy(client)
     if tools is None:
-        tools = _tools(settings, history)
+        tools = tools_of(settings, history)
     bar = _bar(stack)
     redactor = _redactor(settings.filters.redact_secrets, settings.filters.patterns)
 
@@ -137,7 +137,12 @@ def _back_to_speaker(state: AssistantState) -> str:
     return str(state["speaker"])
 
 
-def _tools(settings: Settings, history: History | None) -> dict[str, BaseTool]:
+def tools_of(settings: Settings, history: History | None) -> dict[str, BaseTool]:
+    """The packaged and the user's tools, as the settings say.
+
+    Raises:
+        ConfigError: a folder or a file of tools cannot be used.
+    """
     folder = Path(settings.tools_folder) if settings.tools_folder else None
     try:
         return load_tools(Path(settings.workspace), folder, history)

@@ -1,21 +1,28 @@
-"""What an abandoned turn left in the messages: tool calls without answers, which no model takes."""
+"""What an abandoned turn left in the messages: unanswered calls, questions too long."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    HumanMessage,
+    RemoveMessage,
+    ToolMessage,
+)
 from langchain_core.runnables import RunnableConfig
 
 from rolecall.nodes.journal import CallAsLeft, Journal
 
 _LONGEST_RESULT = 300
+_LONGEST_QUESTION = 2_000
 
 
 async def without_dangling(
     messages: list[AnyMessage], journal: Journal | None, config: RunnableConfig
 ) -> list[AnyMessage | RemoveMessage]:
-    """Changes that take tool calls out that were never answered.
+    """Changes that take tool calls out that were never answered, and cut long questions.
 
     What such a call did, or may have done, is not forgotten: of calls in the journal a note stays.
     """
@@ -34,6 +41,18 @@ async def without_dangling(
                 dropped |= ids
         elif isinstance(message, ToolMessage) and message.tool_call_id in dropped:
             changes.append(_removed(message))
+    return changes + _cut_questions(messages[:-1])
+
+
+def _cut_questions(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Unanswered questions, shortened: one that no model could read would block all that follow."""
+    changes: list[AnyMessage] = []
+    for message in reversed(messages):
+        if isinstance(message, AIMessage) and not message.tool_calls:
+            break
+        if isinstance(message, HumanMessage) and len(message.text) > _LONGEST_QUESTION:
+            cut = f"{message.text[:_LONGEST_QUESTION]} … (cut; this was not answered)"
+            changes.append(HumanMessage(cut, id=message.id))
     return changes
 
 

@@ -72,8 +72,9 @@ class Report:
 
     def call(self, record: CallRecord) -> None:
         """A model was called."""
-        self.event("call", call=record.as_dict())
-        self._add("model_calls", node=self._node, **record.as_dict())
+        call = record.as_dict()
+        self.event("call", call=call)
+        self._add("model_calls", node=self._node, **call)
         if record.status == "error":
             self.error("ModelCallFailed", record.error or "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from rolecall import bridge, forks
 from rolecall.config.load import load_stack
 from rolecall.config.schema import Stack
 from rolecall.database import DatabaseFile
-from rolecall.errors import UnknownRole
+from rolecall.errors import UnknownRole, UsageError
 from rolecall.home import folder
 from rolecall.models.client import LocalLLMClient
 from rolecall.nodes.init import check_question
@@ -41,6 +42,7 @@ class Assistant:
         self._recorder = open_recorder(stack.settings.telemetry)
         self._turns: Turns | None = None
         self._closed = False
+        self._process = os.getpid()
 
     @classmethod
     def open(
@@ -257,6 +259,8 @@ class Assistant:
         if self._closed:
             return
         self._closed = True
+        if os.getpid() != self._process:
+            return  # what it works with runs in the process that opened it
         try:
             bridge.run(self._stop())
         finally:
@@ -275,4 +279,6 @@ class Assistant:
     def _open(self) -> Turns:
         if self._turns is None:
             raise RuntimeError("use Assistant.open(), which also opens the threads")
+        if os.getpid() != self._process:
+            raise UsageError("a forked process opens an assistant of its own: Assistant.open()")
         return self._turns

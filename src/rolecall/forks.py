@@ -15,6 +15,7 @@ from rolecall.threads.checkpoints import copy_step, find_step, thread_config, tu
 from rolecall.threads.lock import thread_lock
 from rolecall.threads.steps import steps_of, steps_of_turn
 from rolecall.threads.thread_id import check_thread_id, unknown_thread
+from rolecall.threads.transcript import Accepted
 from rolecall.turn import Tell, unheard
 
 if TYPE_CHECKING:
@@ -61,7 +62,23 @@ async def ask_in_fork(
     if known is None:
         raise UsageError(f"step {step} of thread {source} belongs to no turn that is kept")
     turn, before = known
-    end = None if before is None else await _end_of(opened, source, before)
+    await copy_before(opened, turn, before, target)
+    return await turns.ask(question, target, role or turn.requested_role, tell)
+
+
+async def copy_before(opened: Opened, turn: Accepted, before: str | None, target: str) -> None:
+    """Make a new thread of what was before a turn.
+
+    Args:
+        turn: the turn, which is not copied.
+        before: the id of the turn before it; ``None``: it was the first.
+        target: the new thread.
+
+    Raises:
+        UsageError: what was before that turn is no longer kept.
+    """
+    source = turn.thread_id
+    end = None if before is None else await last_step(opened, source, before)
     if before is not None and end is None:
         raise UsageError(
             f"thread {source} keeps no step before turn {turn.number}; it can be forked where "
@@ -71,7 +88,6 @@ async def ask_in_fork(
         await copy_step(opened.saver, end, target)
     at = end.checkpoint["id"] if end is not None else None
     await opened.transcript.fork(source, target, at, before, uuid.uuid4().hex)
-    return await turns.ask(question, target, role or turn.requested_role, tell)
 
 
 async def steps(
@@ -101,7 +117,7 @@ async def _names(opened: Opened, thread: str, new: str | None) -> tuple[str, str
     return source, target
 
 
-async def _end_of(opened: Opened, thread_id: str, turn_id: str) -> CheckpointTuple | None:
+async def last_step(opened: Opened, thread_id: str, turn_id: str) -> CheckpointTuple | None:
     """The last step of a turn; of a copied turn, from the thread that it was copied from."""
     while not (last := await steps_of_turn(opened.saver, thread_id, turn_id, 1)):
         origin = (await opened.transcript.thread(thread_id))["forked_from"]

@@ -3,6 +3,7 @@
 home/
     config/  tools/                 what the user edits (optional)
     threads.db  telemetry.db        conversations; traces
+    bench.db                        results of rolecall bench
     capabilities.json               what rolecall doctor saw of each endpoint
     models/                         weights
     run/                            embedded servers: state, logs, locks

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph.errors import GraphDrained, GraphRecursionError, is_invalid_resume
 
 from rolecall.config.schema import Stack
-from rolecall.database import state_error
+from rolecall.database_errors import state_error
 from rolecall.errors import (
     ModelCallFailed,
     RolecallError,
@@ -117,6 +117,8 @@ class TurnRun:
         self._record(turn, status="running", started_at=started_at)
         ids = {"thread_id": turn.thread_id, "turn_id": turn.turn_id, "trace_id": turn.trace_id}
         tell(Part("started", ids))
+        if turn.leaves is not None:
+            tell(Part("note", {"note": f"turn {turn.leaves} has no answer and is left behind"}))
         status: TurnStatus = "failed"
         stop.runs(lambda note: tell(Part("note", {"note": note})))
         try:

@@ -110,6 +110,12 @@ async def test_of_half_a_file_nothing_is_written(exported: Any, other: Home, kep
         ('"status": "done"', '"status": "gone"', StateError, "no turn"),
         ('"thread_id": "sorts"', '"thread_id": "../x"', UsageError, "cannot name a thread"),
         ('"checkpoint": ["msgpack", "', '"checkpoint": ["msgpack", "AAAA', StateError, "line"),
+        ('"thread_id": "sorts"', '"thread_id": null', StateError, "'thread' is no record"),
+        ('"number": 1', f'"number": {10**30}', StateError, "OverflowError"),
+        ('"question": "', r'"question": "\ud800', StateError, "UnicodeEncodeError"),
+        ('"parent_id": ', '"parent": ', StateError, "KeyError"),
+        ('"metadata": {', '"metadata": 1, "was": {', StateError, "no metadata"),
+        ('{"kind": "turn"', f'{"[" * 20_000}"turn"', StateError, "not JSON"),
     ],
 )
 async def test_what_is_foreign_or_newer_is_refused_whole(

@@ -11,6 +11,7 @@ import pytest
 from rolecall import bridge
 from rolecall.assistant import Assistant
 from rolecall.errors import (
+    ContextTooLong,
     NoModelReachable,
     StateError,
     ThreadBusy,
@@ -192,3 +193,28 @@ def test_a_second_turn_waits_for_the_first_when_it_may(opened: Any, brain: Any, 
     assert sorted(t["question"] for t in saved) == ["q0", "q1", "q2", "q3"]
     assert [t["number"] for t in saved] == [1, 2, 3, 4]
     assert {t["status"] for t in saved} == {"done"}
+
+
+def test_a_question_that_no_model_can_read_does_not_block_its_thread(
+    opened: Any, runner: ScriptedRunner, said_to: Any, turns: Any
+) -> None:
+    with opened(FIXED) as assistant:
+        with pytest.raises(ContextTooLong):
+            assistant.ask("long " * 30_000, thread="t")
+        parts = list(assistant.stream("And a short one?", thread="t"))
+        assert [p.data["note"] for p in parts if p.type == "note"] == [
+            "turn 1 has no answer and is left behind"
+        ]
+        assert parts[-1].data["reply"].text == "ok"
+        assert said_to(runner.calls[-1])[-1][1].endswith("And a short one?")
+        assert turns(assistant, "t")[0]["question"] == "long " * 30_000
+
+
+def test_a_forked_process_is_told_to_open_its_own(
+    assistant: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as child:
+        child.setattr("os.getpid", lambda: -1)
+        with pytest.raises(UsageError, match="of its own"):
+            assistant.ask("Hello")
+    assert assistant.ask("Hello").text == "ok"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rolecall.threads.backup import back_up, restore
 from rolecall.threads.check import Report, check_home
 from rolecall.threads.checkpoints import make_saver, thread_config
 from rolecall.threads.lock import thread_lock
+from rolecall.threads.salvage import _numbered
 from rolecall.threads.schema import migrations
 from rolecall.threads.transcript import Transcript
 
@@ -174,8 +176,9 @@ async def test_of_a_damaged_file_every_row_that_can_be_read_is_saved(
     change(home, "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA journal_mode=DELETE")
     whole = bytearray(path.read_bytes())
     with closing(sqlite3.connect(path)) as connection:
-        (page,) = connection.execute(
-            "SELECT pageno FROM dbstat WHERE name = 'turns' AND pagetype = 'leaf' LIMIT 1 OFFSET 20"
+        page, on_it = connection.execute(
+            "SELECT pageno, ncell FROM dbstat WHERE name = 'turns' AND pagetype = 'leaf' "
+            "LIMIT 1 OFFSET 20"
         ).fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
     whole[(page - 1) * size : page * size] = b"\xee" * size
@@ -190,8 +193,67 @@ async def test_of_a_damaged_file_every_row_that_can_be_read_is_saved(
         (found,) = connection.execute(
             "SELECT count(*) FROM turns_fts WHERE turns_fts MATCH 'unicorn'"
         ).fetchone()
-    assert 206 - 8 <= rows < 206  # one page holds at most a few of them
+    assert rows == 206 - on_it  # also the row before the gap is saved
     assert found >= 1
+
+
+def test_rows_that_a_damaged_page_gives_in_a_circle_end() -> None:
+    class Circle:
+        def execute(self, sql: str, values: list[int]) -> Any:
+            return self if "LIMIT" in sql else self.rows()
+
+        def rows(self) -> Iterator[tuple[int, str]]:
+            yield 0, "again"
+            raise sqlite3.DatabaseError("malformed")
+
+        def fetchone(self) -> tuple[int, str]:
+            return 0, "again"
+
+    circle: Any = Circle()
+    assert len(list(islice(_numbered(circle, "turns"), 50))) < 50
+
+
+async def test_text_that_is_not_utf8_is_found_and_what_can_be_read_is_kept(home: Path) -> None:
+    change(home, "UPDATE turns SET question = CAST(x'61ff62' AS TEXT) WHERE turn_id = 'a-1'")
+    (found,) = (await check(home)).findings
+    assert (found.verdict, "not UTF-8" in found.problem) == ("unfit", True)
+    mended = await check(home, repair=True)
+    assert mended.verdict == "ok", mended.findings
+    file = DatabaseFile(home / "threads.db", migrations)
+    kept = [turn["question"] for turn in await Transcript(file).turns("a")]
+    assert kept == ["question 0 of a", "a\ufffdb", "question 2 of a"]
+    await asyncio.to_thread(file.close)
+
+
+async def test_a_damaged_definition_is_taken_from_the_program(home: Path) -> None:
+    path = home / "threads.db"
+    change(home, "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA journal_mode=DELETE")
+    whole = path.read_bytes()
+    assert whole.count(b"tokenize='unicode61'") == 1
+    path.write_bytes(whole.replace(b"tokenize='unicode61'", b"token\x81ze='unicode61'"))
+    assert (await check(home)).verdict == "unfit"
+    assert (await check(home, repair=True)).verdict == "ok"
+    assert await questions(home) == 6
+
+
+async def test_turns_that_are_missing_are_told(home: Path) -> None:
+    change(home, "DELETE FROM turns WHERE turn_id IN ('a-0', 'a-1')")
+    (found,) = (await check(home)).findings
+    assert (found.check, found.thread) == ("lost turns", "a")
+    assert found.problem.startswith("2 turns")
+
+
+async def test_a_decision_that_cannot_be_read_does_not_hide_its_turn(home: Path) -> None:
+    change(home, "UPDATE turns SET decision = '{\"routing' WHERE turn_id = 'a-1'")
+    assert [f.check for f in (await check(home)).findings] == ["decisions"]
+    assert (await check(home, repair=True)).verdict == "ok"
+
+
+async def test_the_home_of_an_earlier_version_has_lost_nothing(
+    tmp_path: Path, old_home: Callable[..., Path]
+) -> None:
+    old = old_home("home_1", tmp_path / "old")
+    assert [f.check for f in (await check(old)).findings] == ["running turns"]
 
 
 async def test_what_cannot_be_mended_is_left_as_it_is_and_a_copy_put_back(

@@ -91,3 +91,31 @@ def test_a_question_is_edited_in_a_fork(used: Run) -> None:
     assert used("threads", "fork", "one", "--role", "coding").code == 2
     found = used("threads", "search", "stab*", "--thread", "c", "--offset", "1", "--json").json
     assert [m["thread_id"] for m in found["matches"]] == ["c"]
+
+
+def test_traces_are_not_put_in_the_place_of_threads(used: Run, rolecall_home: Path) -> None:
+    refused = used("threads", "restore", str(rolecall_home / "telemetry.db"))
+    assert (refused.code, "it has no threads" in refused.err) == (5, True)
+    assert used("threads", "show", "one").code == 0
+
+
+def test_a_turn_without_an_answer_says_how_to_go_on(
+    used: Run, runner: ScriptedRunner, rolecall_home: Path
+) -> None:
+    runner.default = ScriptedReply(fault=500)
+    assert used("ask", "Fail", "--thread", "one", "--role", "coding").code == 3
+    assert "rolecall resume one" in used("threads", "show", "one").out
+    assert "rolecall resume two" in used("threads", "fork", "one", "--new", "two").out
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["list", "--offset", "9" * 30],
+        ["show", "one", "--turn", "9" * 30],
+        ["show", "one", "--before", "9" * 30],
+        ["search", "sort", "--thread", "nobody"],
+    ],
+)
+def test_a_number_or_thread_that_cannot_be_is_wrong_usage(used: Run, wrong: list[str]) -> None:
+    assert used("threads", *wrong).code == 2

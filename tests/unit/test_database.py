@@ -7,14 +7,16 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from rolecall.database import DatabaseFile, state_error, writing
+from rolecall.database import DatabaseFile, TakesLong, writing
+from rolecall.database_errors import state_error
 from rolecall.errors import StateError
 
 migrations = Migrations("test")
@@ -160,6 +162,8 @@ async def test_reading_then_writing_waits_for_another_writer(
 WRITER = """
 import asyncio, sys
 from pathlib import Path
+from typing import Any
+from typing import Any
 from rolecall.database import DatabaseFile
 from rolecall.threads.schema import migrations
 from rolecall.threads.transcript import Transcript
@@ -227,6 +231,126 @@ async def test_writes_that_wait_together_share_a_transaction(file: DatabaseFile)
     await asyncio.gather(asyncio.wrap_future(held), *writes)
     assert await file.run(count) == 20
     assert sum(sql.startswith("BEGIN") for sql in seen) == 1
+
+
+async def test_brief_writes_of_one_loop_share_a_transaction_without_a_thread(
+    file: DatabaseFile,
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def watch(db: Database) -> None:
+        db.conn.set_trace_callback(lambda sql: seen.append((threading.current_thread().name, sql)))
+
+    await file.run(watch)
+    await asyncio.gather(*(file.commit_soon(add(str(n))) for n in range(20)))
+    here = threading.current_thread().name
+    assert [name for name, sql in seen if sql.startswith("BEGIN")] == [here]
+    assert await file.read(count) == 20
+    assert {name for name, sql in seen if sql.startswith("SELECT count")} == {here}
+
+
+async def test_brief_work_waits_on_the_thread_while_long_work_has_the_connection(
+    file: DatabaseFile,
+) -> None:
+    began, release = threading.Event(), threading.Event()
+    held = file.submit(lambda db: (began.set(), release.wait(5)))
+    await asyncio.to_thread(began.wait, 5)
+    write, read = file.commit_soon(add("a")), asyncio.ensure_future(file.read(count))
+    await asyncio.sleep(0.05)
+    assert not write.done()
+    assert not read.done()
+    release.set()
+    await asyncio.wrap_future(held)
+    await write
+    assert await read == 1
+
+
+async def test_brief_work_waits_on_the_thread_while_another_process_writes(
+    file: DatabaseFile,
+) -> None:
+    await file.run(count)
+    other = sqlite3.connect(file.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    write = file.commit_soon(add("a"))
+    ticks = 0
+    while ticks < 20:  # the loop goes on meanwhile
+        await asyncio.sleep(0.005)
+        ticks += 1
+    assert not write.done()
+    other.execute("COMMIT")
+    other.close()
+    await write
+    assert await file.run(count) == 1
+
+
+async def test_brief_work_that_takes_long_after_all_is_done_on_the_thread(
+    file: DatabaseFile,
+) -> None:
+    await file.run(count)
+    names: list[str] = []
+
+    def work(db: Database) -> None:
+        if file.on_loop:
+            raise TakesLong
+        names.append(threading.current_thread().name)
+        add("a")(db)
+
+    await file.commit_soon(work)
+    assert await file.read(count) == 1
+    assert names
+    assert names[0] != threading.current_thread().name
+
+
+async def test_a_failing_brief_write_disturbs_no_other(file: DatabaseFile) -> None:
+    await file.run(count)
+    bad = file.commit_soon(lambda db: db.execute("INSERT INTO nowhere VALUES (1)"))
+    good, unwanted = file.commit_soon(add("a")), file.commit_soon(add("b"))
+    unwanted.cancel()
+    with pytest.raises(StateError):
+        await bad
+    await good
+    assert await file.run(count) == 1
+
+
+async def test_an_item_waits_for_a_next_write_no_longer_than_its_patience(
+    file: DatabaseFile,
+) -> None:
+    class Names:
+        def write(self, db: Database, items: Sequence[Any]) -> None:
+            for item in items:
+                add(item)(db)
+
+    await file.run(count)
+    alone = asyncio.ensure_future(file.add(Names(), "a", patience_s=0.05))
+    await asyncio.sleep(0.01)
+    assert not alone.done()
+    await asyncio.wait_for(alone, 5)
+    along = asyncio.ensure_future(file.add(Names(), "b", patience_s=60.0))
+    await asyncio.sleep(0)
+    await file.commit_soon(add("c"))
+    await asyncio.wait_for(along, 5)
+    assert await file.run(count) == 3
+
+
+async def test_the_log_is_copied_into_the_file_from_time_to_time(file: DatabaseFile) -> None:
+    for number in range(120):
+        await file.commit_soon(add(str(number)))
+    await file.run(count)
+    bytes_after = file.path.stat().st_size
+    with sqlite3.connect(f"file:{file.path}?immutable=1", uri=True) as unlogged:
+        (found,) = unlogged.execute("SELECT count(*) FROM items").fetchone()
+    unlogged.close()
+    assert bytes_after > 4096
+    assert found >= 99
+
+
+async def test_a_closed_file_takes_no_brief_work(file: DatabaseFile) -> None:
+    await file.run(count)
+    write = file.commit_soon(add("a"))
+    await asyncio.to_thread(file.close)
+    await asyncio.wait_for(write, 5)
+    with pytest.raises(RuntimeError, match="closed"):
+        file.commit_soon(add("b"))
 
 
 async def test_a_failing_write_leaves_nothing_and_disturbs_no_other(file: DatabaseFile) -> None:

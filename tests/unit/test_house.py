@@ -144,6 +144,7 @@ def test_layers_import_only_what_lies_below_them() -> None:
         "doctor": 3,
         "bench": 3,
         "graphs": 4,
+        "replay": 5,
         "cli": 6,
     }
     shared = {

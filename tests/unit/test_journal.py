@@ -30,7 +30,7 @@ def journal(file: DatabaseFile) -> Journal:
 
 async def test_an_answer_is_found_again_by_what_was_asked(journal: Journal) -> None:
     odd = {"text": "half a pair \ud83d", "number": 1.5}
-    journal.keep_answer(TURN, "coding/0", "asked", odd).result()
+    await journal.keep_answer(TURN, "coding/0", "asked", odd)
     assert await journal.answer(TURN, "coding/0", "asked") == odd
     assert await journal.answer(TURN, "coding/0", "asked otherwise") is None
     assert await journal.answer(TURN, "coding/1", "asked") is None
@@ -50,7 +50,7 @@ async def test_an_edited_conversation_is_another_question(journal: Journal) -> N
 
 
 async def test_the_first_end_of_a_call_counts(journal: Journal) -> None:
-    journal.begin_call(TURN, "m/0", "pay", {"amount": 5}, 100.0).result()
+    await journal.begin_call(TURN, "m/0", "pay", {"amount": 5}, 100.0)
     begun = await journal.call(TURN, "m/0")
     assert begun is not None
     assert (begun.status, begun.arguments, begun.began_at) == ("begun", {"amount": 5}, 100.0)
@@ -62,9 +62,9 @@ async def test_the_first_end_of_a_call_counts(journal: Journal) -> None:
 
 
 async def test_the_end_of_an_earlier_attempt_does_not_end_a_later_one(journal: Journal) -> None:
-    journal.begin_call(TURN, "m/0", "pay", {}, 100.0).result()
-    journal.let_wait(TURN, "m/0").result()
-    journal.begin_call(TURN, "m/0", "pay", {}, 200.0).result()
+    await journal.begin_call(TURN, "m/0", "pay", {}, 100.0)
+    await journal.let_wait(TURN, "m/0")
+    await journal.begin_call(TURN, "m/0", "pay", {}, 200.0)
     journal.end_call(TURN, "m/0", 100.0, "success", "of the first attempt").result()
     call = await journal.call(TURN, "m/0")
     assert call is not None
@@ -73,7 +73,7 @@ async def test_the_end_of_an_earlier_attempt_does_not_end_a_later_one(journal: J
 
 async def test_calls_of_one_message_are_found_without_their_turn(journal: Journal) -> None:
     for key in ("m/0", "m/1", "mm/0"):
-        journal.begin_call(TURN, key, "pay", {}, 100.0).result()
+        await journal.begin_call(TURN, key, "pay", {}, 100.0)
     assert [call.key for call in await journal.calls_of("thread", "m")] == ["m/0", "m/1"]
     assert await journal.calls_of("another", "m") == []
 
@@ -81,8 +81,8 @@ async def test_calls_of_one_message_are_found_without_their_turn(journal: Journa
 async def test_a_fork_gets_the_tool_calls_and_not_the_answers(
     journal: Journal, file: DatabaseFile
 ) -> None:
-    journal.keep_answer(TURN, "coding/0", "asked", {}).result()
-    journal.begin_call(TURN, "m/0", "pay", {}, 100.0).result()
+    await journal.keep_answer(TURN, "coding/0", "asked", {})
+    await journal.begin_call(TURN, "m/0", "pay", {}, 100.0)
     fork = ("fork", "turn-1.fork")
     await file.commit(lambda db: copy_calls(db, TURN, fork))
     assert await journal.answer(fork, "coding/0", "asked") is None
@@ -108,8 +108,8 @@ async def test_what_is_forgotten_is_gone_and_nothing_else(
 
     await file.commit(turns)
     for number in (1, 2, 3):
-        journal.begin_call(("thread", f"turn-{number}"), "m/0", "pay", {}, 1.0).result()
-    journal.begin_call(("other", "turn-9"), "m/0", "pay", {}, 1.0).result()
+        await journal.begin_call(("thread", f"turn-{number}"), "m/0", "pay", {}, 1.0)
+    await journal.begin_call(("other", "turn-9"), "m/0", "pay", {}, 1.0)
 
     def left() -> list[str]:
         rows = file.submit(lambda db: list(db.query("SELECT turn_id FROM journal")))

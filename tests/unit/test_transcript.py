@@ -287,3 +287,25 @@ async def test_deleting_forgets_one_thread_only(transcript: Transcript) -> None:
     assert not await transcript.exists("a")
     assert await transcript.exists("b")
     assert len(await transcript.turns("b")) == 1
+
+
+async def test_a_long_text_with_many_hits_is_found_at_once(transcript: Transcript) -> None:
+    await add(transcript, "log", "start " + "Error " * 20_000)
+    began = time.monotonic()
+    (found,) = await transcript.search("error")
+    assert time.monotonic() - began < 2  # SQLite's own excerpt takes time by the square of hits
+    assert found["snippet"].startswith("start [Error] [Error]")
+    assert len(found["snippet"]) < 400
+    assert "answer" not in found
+
+
+async def test_a_turn_that_died_is_no_longer_running_when_the_next_one_is_accepted(
+    transcript: Transcript,
+) -> None:
+    await transcript.accept("t", "1", "trace", "died")
+    later = await transcript.accept("t", "2", "trace", "next")
+    assert (later.number, later.leaves) == (2, 1)
+    died, running = await transcript.turns("t")
+    assert (died["status"], running["status"]) == ("interrupted", "running")
+    await transcript.finish("2", "done", {"answer": "x"})
+    assert (await transcript.accept("t", "3", "trace", "more")).leaves is None

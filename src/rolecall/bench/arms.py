@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -33,8 +33,8 @@ from rolecall.bench.checks import (
 )
 from rolecall.bench.code import check_code
 from rolecall.bench.sandbox import Sandbox
-from rolecall.bench.suites import SEED, Through
-from rolecall.config.schema import ModelSpec, Stack
+from rolecall.bench.suites import Through
+from rolecall.config.schema import Stack
 from rolecall.errors import AnswerTruncated, AnswerUnfit, ContextTooLong, NoModelReachable
 from rolecall.models.calls import CallRecord
 from rolecall.models.client import LocalLLMClient
@@ -51,7 +51,7 @@ Arm = Literal["rolecall", "bare"]
 BuildGraph = Callable[[LocalLLMClient, Path], "CompiledStateGraph[Any, Any, Any, Any]"]
 """Makes the assistant's graph for a client; the folder is an empty workspace."""
 
-_QUICK_DEADLINE_S = 120.0
+_IN_WORDS = frozenset({"answer", "must", "tests", None})
 
 
 @dataclass
@@ -64,36 +64,11 @@ class Answer:
     seconds: float = 0.0
 
 
-def bench_stack(
-    stack: Stack, role: str, spec: ModelSpec, arm: Arm, max_tokens: int, *, decides: bool = False
-) -> Stack:
-    """The stack with one model in one role, drawn without chance, and no one to stand in.
-
-    Args:
-        max_tokens: of an answer.
-        decides: the model is asked who answers, so all roles stay to choose from.
-    """
-    sampling = spec.sampling.model_copy(
-        update={"temperature": 0.0, "seed": SEED, "max_tokens": max_tokens}
-    )
-    changes: dict[str, Any] = {"sampling": sampling}
-    if isinstance(spec.tools, list):  # the user's own tools are not called by a benchmark
-        changes["tools"] = [name for name in spec.tools if name in _PACKAGED]
-    if arm == "bare":
-        changes |= {"tool_check": "never", "tools": []}
-    kept = stack.roles if decides else {role: stack.roles[role]}
-    roles = {name: replace(one, fallback=()) for name, one in kept.items()}
-    return replace(stack, models={role: [spec.model_copy(update=changes)]}, roles=roles)
-
-
-_PACKAGED = frozenset({"clock", "calculator", "read_file", "search_files"})
-
-
 class Subject:
     """One model in one role, asked in one way. Use as an async context manager.
 
     Args:
-        stack: as :func:`bench_stack` makes it.
+        stack: as ``plan.bench_stack`` makes it.
         build_graph: makes the assistant.
         sandbox: runs code; without one, cases with tests must not be asked.
     """
@@ -107,7 +82,6 @@ class Subject:
         *,
         build_graph: BuildGraph,
         sandbox: Sandbox | None,
-        quick: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self._stack = stack
@@ -116,8 +90,7 @@ class Subject:
         self._through = through
         self._build_graph = build_graph
         self._sandbox = sandbox
-        longest = stack.settings.turn.deadline_s
-        self._deadline_s = min(_QUICK_DEADLINE_S, longest) if quick else longest
+        self._deadline_s = stack.settings.turn.deadline_s
         self._client = LocalLLMClient(stack, progress=progress)
         self._graph: CompiledStateGraph[Any, Any, Any, Any] | None = None
         self._workspace = tempfile.TemporaryDirectory(prefix="rolecall-bench-")
@@ -157,7 +130,11 @@ class Subject:
             answer.mark, answer.text = _failed(case, type(error).__name__), error.partial
         except TimeoutError:
             answer.mark = _failed(case, f"took longer than {self._deadline_s:g} s")
-        answer.seconds = time.perf_counter() - started
+        else:
+            if case.kind in _IN_WORDS:
+                answer.seconds = time.perf_counter() - started  # the tests' time is not the model's
+                answer.mark = await self._check(case, answer.text)
+        answer.seconds = answer.seconds or time.perf_counter() - started
         return answer
 
     async def _ask(self, case: Case, answer: Answer) -> None:
@@ -173,10 +150,8 @@ class Subject:
             await self._object(case, answer)
         elif self._through == "assistant" and self._arm == "rolecall":
             await self._turn(case, answer)
-            answer.mark = await self._check(case, answer.text)
         else:
             answer.text = (await self._say(case, answer, CallOptions())).text
-            answer.mark = await self._check(case, answer.text)
 
     async def _check(self, case: Case, text: str) -> Mark:
         if case.tests is None:

@@ -33,6 +33,10 @@ Match = Literal["exact", "number", "contains"]
 Text = Annotated[str, Field(min_length=1)]
 
 _MOST_ERRORS = 5
+_EXPECTED = {
+    "answer": "a text, a number or a list of texts",
+    "call": '{"name": …, "args": {…}} or "none"',
+}
 _RIGHT = ("label", "answer", "tests", "must", "value", "call")
 
 
@@ -99,7 +103,7 @@ def read_cases(path: Path) -> list[Case]:
         DataError: the file cannot be read or a case is wrong; the message names line and field.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     rows = _yaml_rows(path, text) if path.suffix in {".yaml", ".yml"} else _json_rows(path, text)
@@ -110,7 +114,8 @@ def read_cases(path: Path) -> list[Case]:
         try:
             case = Case.model_validate(row)
         except ValidationError as error:
-            problems += [f"{path}:{line}: {_told(one)}" for one in error.errors()]
+            told = dict.fromkeys(_told(one) for one in error.errors())
+            problems += [f"{path}:{line}: {one}" for one in told]
         else:
             found.append(case)
             if case.name in names:
@@ -148,7 +153,9 @@ def _yaml_rows(path: Path, text: str) -> Sequence[tuple[int, Any]]:
 
 
 def _told(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"] if isinstance(part, str | int))
+    where = ".".join(str(part) for part in error["loc"])
+    if (field := where.partition(".")[0]) in _EXPECTED:  # pydantic tells of each form it tried
+        return f"{field}: expected {_EXPECTED[field]}"
     reason = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         fields = ", ".join(info.alias or name for name, info in Case.model_fields.items())

@@ -7,30 +7,31 @@ import math
 from collections.abc import Sequence
 
 _FONT = "font-family='system-ui,sans-serif' font-size='12'"
-_LABELS, _PLOT, _ROW = 330, 420, 22
+_CHARACTER, _PLOT, _ROW = 7, 420, 22
 _WIDTH, _HEIGHT, _EDGE = 760, 380, 50
 _COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b7791f", "#97266d", "#2c7a7b", "#718096")
 
 
 def bars(values: Sequence[tuple[str, float, float, float]]) -> str:
     """Horizontal bars of ``(label, share, low, high)``, all from 0 to 1."""
+    labels = 24 + _CHARACTER * max(len(label) for label, *_ in values)
     height = _ROW * len(values) + 30
-    parts = [_open(_LABELS + _PLOT + 60, height)]
+    parts = [_open(labels + _PLOT + 60, height)]
     for tick in range(0, 101, 25):
-        x = _LABELS + _PLOT * tick / 100
+        x = labels + _PLOT * tick / 100
         parts.append(_line(x, 0, x, height - 24, "#ddd"))
         parts.append(_text(x, height - 8, f"{tick} %", "middle"))
     for place, (label, share, low, high) in enumerate(values):
         y = place * _ROW + 4
         middle = y + 7
-        parts.append(_text(_LABELS - 8, y + 11, label, "end"))
+        parts.append(_text(labels - 8, y + 11, label, "end"))
         parts.append(
-            f"<rect x='{_LABELS}' y='{y}' width='{_PLOT * share:.1f}' height='14' "
+            f"<rect x='{labels}' y='{y}' width='{_PLOT * share:.1f}' height='14' "
             f"fill='{_COLOURS[0]}' fill-opacity='.75'/>"
         )
-        left, right = _LABELS + _PLOT * low, _LABELS + _PLOT * high
+        left, right = labels + _PLOT * low, labels + _PLOT * high
         parts.append(_line(left, middle, right, middle, "#222"))
-        parts.append(_text(_LABELS + _PLOT + 8, y + 11, f"{100 * share:.0f} %", "start"))
+        parts.append(_text(labels + _PLOT + 8, y + 11, f"{100 * share:.0f} %", "start"))
     return "".join([*parts, "</svg>"])
 
 

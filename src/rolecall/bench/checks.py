@@ -16,9 +16,11 @@ from rolecall.bench.cases import Case
 from rolecall.bench.constraints import broken
 from rolecall.models.object_reading import Unfit, read_answer
 
-_SAID = re.compile(r"(?:^|\n)[\s>*_#-]*(?:final\s+)?answer[\s*_]*[:=][\s*_]*(.+)", re.IGNORECASE)
+_SAID = re.compile(r"\banswer[\s*_]*(?:is\b|[:=])[\s*_:]*(\S.*)", re.IGNORECASE)
+_CHOICE = re.compile(r"\(([A-Z])\)")
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _NUMBER = re.compile(r"[-−]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+_QUOTES = " \t\r\n'\"`*"
 _EDGES = " \t\r\n'\"`*_.!,;:()[]{}<>“”‘’$\\"
 
 
@@ -34,7 +36,9 @@ UNSCORED = Mark(None, "no expected answer")
 
 
 def answer_of(text: str) -> str:
-    """What an answer comes to: behind the last ``Answer:``, in the last box, or its last line."""
+    """What an answer comes to: behind the last ``Answer:`` (or "answer is"), in the last box, or
+    its last line.
+    """
     for pattern in (_SAID, _BOXED):
         if found := pattern.findall(text):
             return str(found[-1]).strip()
@@ -43,9 +47,9 @@ def answer_of(text: str) -> str:
 
 
 def normal(text: str) -> str:
-    """A text to compare by: no case, no marks at its edges, single spaces."""
+    """A text to compare by: no case, no marks at its edges (unless it is all marks), one space."""
     plain = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(plain.strip(_EDGES).split())
+    return " ".join((plain.strip(_EDGES) or plain.strip(_QUOTES)).split())
 
 
 def check_text(case: Case, text: str) -> Mark:
@@ -66,6 +70,8 @@ def check_text(case: Case, text: str) -> Mark:
         number = _number(given) if _number(given) is not None else _number(text)
         right = number is not None and math.isclose(number, float(accepted[0]), rel_tol=1e-6)
         return Mark(float(right), "" if right else f"got {number}")
+    if all(_CHOICE.fullmatch(text) for text in accepted) and (chosen := _CHOICE.search(given)):
+        given = chosen[0]  # "(B) the red one" chooses (B)
     right = normal(given) in {normal(text) for text in accepted}
     return Mark(float(right), "" if right else f"got {given[:60]!r}")
 
@@ -99,7 +105,7 @@ def read_object(case: Case, text: str) -> Any:
     schema = case.json_schema or {}
     try:
         return read_answer(AIMessage(text), schema, schema)
-    except Unfit:
+    except (Unfit, RecursionError):
         return None
 
 

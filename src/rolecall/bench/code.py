@@ -77,7 +77,7 @@ def check_code(case: Case, text: str, sandbox: Sandbox) -> Mark:
         said = json.loads(ran.output)
         if said["word"] != word:
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         why = {"timeout": "did not end", "output": "wrote too much", "memory": "too much memory"}
         return Mark(0.0, why.get(ran.ended, "ended before its tests"))
     faults = [fault for fault in said["faults"] if fault is not None]

@@ -35,7 +35,7 @@ def _has_word(text: str, word: str) -> bool:
 def _is_json(text: str, wanted: Any) -> bool:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     if wanted is True:
         return True

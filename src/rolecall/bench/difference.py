@@ -15,21 +15,23 @@ _MOST_LISTED = 10
 
 
 def compare(first: Sequence[Row], second: Sequence[Row]) -> list[dict[str, Any]]:
-    """One line per suite of what both have: scores paired by case.
+    """One line per role and suite of what both have: scores paired by case.
 
     Returns:
-        ``suite, pairs, first_score, second_score, difference, interval, better, worse`` (case
+        ``role, suite, pairs, identical`` (answers that are equal),
+        `` first_score, second_score, difference, interval, better, worse`` (case
         ids, at most ten), ``p, significant, verdict`` (``better``, ``worse``, ``no significant
         difference`` or ``nothing to compare``), and ``seconds_ratio, tokens_ratio`` with their
         intervals: the median of second over first, ``None`` where one has no such figure.
     """
     lines: list[dict[str, Any]] = []
-    for suite in dict.fromkeys(row["suite"] for row in first):
-        pairs = _pairs(suite, first, second)
+    for role, suite in dict.fromkeys((row["role"], row["suite"]) for row in first):
+        pairs = _pairs(role, suite, first, second)
         if not pairs:
             continue
         scored = [(a, b) for a, b in pairs if a["score"] is not None and b["score"] is not None]
-        line: dict[str, Any] = {"suite": suite, "pairs": len(scored)}
+        line: dict[str, Any] = {"role": role, "suite": suite, "pairs": len(scored)}
+        line["identical"] = sum(a["answer"] == b["answer"] for a, b in pairs)
         line |= _scores(scored) if scored else _NOTHING
         line["seconds_ratio"], line["seconds_interval"] = _ratio(pairs, "seconds")
         line["tokens_ratio"], line["tokens_interval"] = _ratio(pairs, "output_tokens")
@@ -70,14 +72,18 @@ def _scores(scored: Sequence[tuple[Row, Row]]) -> dict[str, Any]:
     }
 
 
-def _pairs(suite: str, first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:
-    others = {row["case_digest"]: row for row in second if row["suite"] == suite}
-    return [
-        (row, others[row["case_digest"]])
-        for row in first
-        if row["suite"] == suite and row["case_digest"] in others
-        if row["status"] != "error" and others[row["case_digest"]]["status"] != "error"
-    ]
+def _pairs(
+    role: str, suite: str, first: Sequence[Row], second: Sequence[Row]
+) -> list[tuple[Row, Row]]:
+    def answered(rows: Sequence[Row]) -> dict[str, Row]:
+        return {
+            row["case_digest"]: row
+            for row in rows
+            if (row["role"], row["suite"]) == (role, suite) and row["status"] != "error"
+        }
+
+    others = answered(second)
+    return [(row, others[digest]) for digest, row in answered(first).items() if digest in others]
 
 
 def _ratio(
@@ -92,8 +98,9 @@ def _ratio(
 def side(store: BenchStore, text: str, *, arm: str = "rolecall") -> tuple[str, list[Row]]:
     """The results that a user names: ``RUN``, ``STACK`` (its latest run), each with ``@MODEL``.
 
-    ``last`` is the latest run. Of a run with several stacks the first counts, of a role with
-    several models the first asked, unless they are named.
+    ``last`` is the latest run; ``@MODEL@QUANTIZATION`` tells quantizations of one model. Of a run
+    with several stacks the first counts, of a role with several models the first asked, unless
+    they are named.
 
     Returns:
         What it came to, in words, and the rows.
@@ -117,12 +124,22 @@ def side(store: BenchStore, text: str, *, arm: str = "rolecall") -> tuple[str, l
         run, stack = int(found["id"]), name
     rows: list[Row] = [row for row in store.results(run) if row["arm"] == arm]
     stack = stack or next((row["stack"] for row in rows), "")
-    rows = [row for row in rows if row["stack"] == stack and model in {"", row["model"]}]
+    rows = [row for row in rows if row["stack"] == stack and model in {"", *_names(row)}]
     if not rows:
         raise UsageError(f"run {run} has no results for {text!r}")
-    firsts: dict[str, tuple[Any, Any]] = {}
+    firsts: dict[str, tuple[Any, ...]] = {}
     for row in rows:
-        firsts.setdefault(row["role"], (row["model"], row["endpoint"]))
-    rows = [row for row in rows if firsts[row["role"]] == (row["model"], row["endpoint"])]
-    shown = ", ".join(dict.fromkeys(str(model) for model, _ in firsts.values()))
+        firsts.setdefault(row["role"], _subject(row))
+    rows = [row for row in rows if firsts[row["role"]] == _subject(row)]
+    shown = ", ".join(dict.fromkeys(_names(row)[-1] for row in rows))
     return f"run {run}, stack {stack} ({shown})", rows
+
+
+def _subject(row: Row) -> tuple[Any, ...]:
+    return row["model"], row["quantization"], row["endpoint"]
+
+
+def _names(row: Row) -> list[str]:
+    """What a user may call the model: its id, with its quantization where one is known."""
+    model, quantization = str(row["model"]), row["quantization"]
+    return [model, f"{model}@{quantization}"] if quantization else [model]

@@ -1,7 +1,7 @@
 """Shares with intervals, and paired differences: the statistics of benchmarks.
 
 Intervals are 95 %. A mean's is the percentile bootstrap over cases (Efron 1979), with a fixed
-seed; where all scores are 0 or all are 1 a bootstrap sees no spread at all, so it is Wilson's.
+seed; where all cases are alike a bootstrap sees no spread at all, so it is Wilson's.
 Two sets of right and wrong answers to the same cases are compared by McNemar's exact test
 (McNemar 1947), several such comparisons by Holm's rule (Holm 1979).
 """
@@ -32,7 +32,12 @@ def mean_interval(scores: Sequence[float]) -> list[float]:
 
 def difference_interval(first: Sequence[float], second: Sequence[float]) -> list[float]:
     """``[low, high]`` of the mean of ``second - first``, paired."""
-    return _bootstrap(np.asarray(second, np.float64) - np.asarray(first, np.float64), np.mean)
+    values = np.asarray(second, np.float64) - np.asarray(first, np.float64)
+    if len(set(values.tolist())) > 1:
+        return _bootstrap(values, np.mean)
+    # all alike: so many pairs leave room for a share of others, which differ by up to 1 or -1
+    others, same = mean_interval([0.0] * len(values))[1], float(values[0])
+    return [same - others * (same + 1.0), same + others * (1.0 - same)]
 
 
 def ratio_interval(first: Sequence[float], second: Sequence[float]) -> tuple[float, list[float]]:

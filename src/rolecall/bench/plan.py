@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rolecall import __version__
-from rolecall.bench.arms import Arm, bench_stack
+from rolecall.bench.arms import Arm
 from rolecall.bench.cases import Case
-from rolecall.bench.suites import Suite
+from rolecall.bench.suites import SEED, Suite
 from rolecall.config.schema import ModelSpec, Stack
 from rolecall.errors import UsageError
+
+_PACKAGED = frozenset({"clock", "calculator", "read_file", "search_files"})
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Cases that one model is asked in one way. ``stack`` is as ``arms.bench_stack`` makes it."""
+    """Cases that one model is asked in one way. ``stack`` is as :func:`bench_stack` makes it."""
 
     stack: Stack
     role: str
@@ -76,7 +78,34 @@ class Plan:
             "cases": sum(len(entry.cases) for entry in self.entries),
             "left_out": list(self.left_out),
             "quick": self.quick,
+            "contexts": {
+                entry.subject: entry.spec.context_length
+                for entry in self.entries
+                if entry.spec.context_length is not None
+            },
         }
+
+
+def bench_stack(
+    stack: Stack, role: str, spec: ModelSpec, arm: Arm, max_tokens: int, *, decides: bool = False
+) -> Stack:
+    """The stack with one model in one role, drawn without chance, and no one to stand in.
+
+    Args:
+        max_tokens: of an answer.
+        decides: the model is asked who answers, so all roles stay to choose from.
+    """
+    sampling = spec.sampling.model_copy(
+        update={"temperature": 0.0, "seed": SEED, "max_tokens": max_tokens}
+    )
+    changes: dict[str, Any] = {"sampling": sampling}
+    if isinstance(spec.tools, list):  # the user's own tools are not called by a benchmark
+        changes["tools"] = [name for name in spec.tools if name in _PACKAGED]
+    if arm == "bare":
+        changes |= {"tool_check": "never", "tools": []}
+    kept = stack.roles if decides else {role: stack.roles[role]}
+    roles = {name: replace(one, fallback=()) for name, one in kept.items()}
+    return replace(stack, models={role: [spec.model_copy(update=changes)]}, roles=roles)
 
 
 def make_plan(

@@ -34,14 +34,16 @@ def read_set(name: str, path: Path) -> list[Case]:
     """
     if name not in LOADERS:
         raise DataError(f"there is no loader for {name!r}; {', '.join(LOADERS)}")
-    read = LOADERS[name][1]
+    found: list[Case] = []
     try:
-        found = list(read(path))
+        for case in LOADERS[name][1](path):
+            found.append(case)
     except (OSError, UnicodeDecodeError, EOFError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"{path} is not a file of {name}: {reason}") from error
+        where = f"case {len(found) + 1}"
+        raise DataError(f"{path} is not a file of {name}: {where}: {reason}") from error
     if not found:
         raise DataError(f"{path} holds no case of {name}")
     return found

@@ -16,10 +16,16 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding
 table{border-collapse:collapse;margin:1rem 0;font-size:14px}
 th,td{text-align:left;padding:.25rem .7rem;border-bottom:1px solid #ddd}
 figure{margin:1.5rem 0}svg{max-width:100%;height:auto}
-.better{color:#176b2c}.worse{color:#a11}
+.better,.ok{color:#176b2c}.weak{color:#8a5a00}.worse,.unfit{color:#a11}
 """
-_HEAD = ("role", "suite", "model", "way", "score", "95 %", "cases", "first token", "tokens/s")
+_HEAD = (
+    *("role", "suite", "model", "way", "score", "95 %", "cases"),
+    *("first token", "tokens/s", "tokens", "time", "memory"),
+)
 _CHANGE = ("role", "suite", "model", "before", "after", "change", "95 %", "p", "time", "verdict")
+_CLASSES = frozenset({"better", "worse", "ok", "weak", "unfit"})
+_VERDICT = ("role", "model", "why", "verdict")
+_SPLIT = ("role", "suite", "models", "change", "of the model", "of Rolecall")
 _Section = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 _NOTE = (
     "Scores are means over cases; intervals are 95 % by bootstrap (Wilson's where all are equal). "
@@ -106,6 +112,9 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
             f"{row['scored']} of {row['cases']}",
             "–" if row["ttft_ms"] is None else f"{row['ttft_ms']:.0f} ms",
             "–" if row["tokens_per_s"] is None else f"{row['tokens_per_s']:.0f}",
+            f"{row['input_tokens'] + row['output_tokens']:,}",
+            f"{row['seconds']:.0f} s",
+            "–" if row["memory_bytes"] is None else f"{row['memory_bytes'] / 1e6:,.0f} MB",
         )
         for row in rows
     ]
@@ -116,9 +125,9 @@ def _changes(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         (
             line["role"],
             line["suite"],
-            line["model"]
+            _named(line)
             if "model" in line
-            else f"{_named(line['first'])} → {_named(line['second'])}",
+            else f"{_named(line['first'])} → {_named(line['second'])} ({line['arm']})",
             _percent(line["first_score"]),
             _percent(line["second_score"]),
             _percent(line["difference"], sign=True),
@@ -132,23 +141,56 @@ def _changes(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def _named(subject: Mapping[str, Any]) -> str:
-    return f"{subject['stack']}: {subject['model']}"
+    name = " ".join(str(part) for part in (subject["model"], subject["quantization"]) if part)
+    return f"{subject['stack']}: {name}"
+
+
+def _split(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    return [
+        (
+            line["role"],
+            line["suite"],
+            f"{_named(line['first'])} → {_named(line['second'])}",
+            _percent(line["difference"], sign=True),
+            f"{_percent(line['of_model'], sign=True)} ({_span(line['model_interval'])})",
+            f"{_percent(line['of_orchestration'], sign=True)} "
+            f"({_span(line['orchestration_interval'])})",
+        )
+        for line in lines
+    ]
 
 
 def _sections(body: Mapping[str, Any]) -> list[_Section]:
     made: list[_Section] = [("Figures", _HEAD, _table(body["rows"]))]
+    if body["verdicts"]:
+        judged: list[tuple[str, ...]] = [
+            (line["role"], _named(line), line["why"], line["verdict"]) for line in body["verdicts"]
+        ]
+        made.append(("Verdicts", _VERDICT, judged))
     if body["orchestration"]:
         title = "From the bare model to Rolecall around it"
         made.append((title, _CHANGE, _changes(body["orchestration"])))
     if body["compared"]:
         title = "From the first model of a role to the others"
         made.append((title, _CHANGE, _changes(body["compared"])))
+    if body["attribution"]:
+        title = "What of the difference is the model's, and what Rolecall's"
+        made.append((title, _SPLIT, _split(body["attribution"])))
     return made
 
 
 def _notes(body: Mapping[str, Any]) -> list[str]:
+    repeat = body["repeat"]
     return [
         _NOTE,
+        *(
+            [
+                f"Beside run {repeat['run']}, which asked the same: {repeat['identical']} of "
+                f"{repeat['pairs']} answers are identical, {repeat['same_score']} scores."
+            ]
+            if repeat
+            else []
+        ),
         *(f"Left out: {told}" for told in body["left_out"]),
         *(f"Not answered: {told}" for told in body["problems"]),
     ]
@@ -162,7 +204,7 @@ def _html(body: Mapping[str, Any], plots: Mapping[str, str]) -> str:
         cells = "".join(f"<th>{name}</th>" for name in head)
         parts.append(f"<h2>{title}</h2><table><tr>{cells}</tr>")
         for row in rows:
-            kind = f' class="{row[-1]}"' if row[-1] in {"better", "worse"} else ""
+            kind = f' class="{row[-1]}"' if row[-1] in _CLASSES else ""
             told = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
             parts.append(f"<tr{kind}>{told}</tr>")
         parts.append("</table>")

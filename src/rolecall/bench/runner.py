@@ -17,7 +17,7 @@ from rolecall.bench.memory import memory_of
 from rolecall.bench.plan import Entry, Plan
 from rolecall.bench.sandbox import Sandbox
 from rolecall.bench.store import BenchStore
-from rolecall.errors import ModelCallFailed, NoModelReachable, RolecallError
+from rolecall.errors import NoModelReachable, RolecallError, UnknownModel
 from rolecall.progress import Progress
 
 _FAILURES = 3  # in a row, after which an endpoint counts as gone
@@ -90,7 +90,6 @@ async def run_plan(
             entry.suite.through,
             build_graph=build_graph,
             sandbox=sandbox,
-            quick=plan.quick,
             progress=progress,
         )
         async with subject:
@@ -100,7 +99,7 @@ async def run_plan(
             run.problems.append(told)
             if failed.gone:
                 gone.add(where)
-    await store.end(number, run.status)
+    await store.end(number, run.status, run.problems)
     return run
 
 
@@ -117,7 +116,7 @@ async def _ask_all(
     try:
         await subject.ready()
     except RolecallError as error:
-        if error.exit_code != NoModelReachable.exit_code:
+        if not _is_the_endpoints(error):
             raise
         return _Failed(str(error), gone=True)
     memory = await memory_of(entry.spec)
@@ -127,7 +126,9 @@ async def _ask_all(
         for case in cases:
             try:
                 answer = await subject.ask(case)
-            except (NoModelReachable, ModelCallFailed) as error:
+            except RolecallError as error:
+                if not _is_the_endpoints(error):
+                    raise
                 failures += 1
                 failed = _Failed(str(error), gone=failures == _FAILURES)
                 await store.keep(_row(run, entry, case, None, failed.problem, memory))
@@ -138,6 +139,11 @@ async def _ask_all(
                 await store.keep(_row(run, entry, case, answer, answer.mark.why, memory))
             advance(1)
     return failed
+
+
+def _is_the_endpoints(error: RolecallError) -> bool:
+    """Whether an error says something of the endpoint: others can still be asked."""
+    return error.exit_code == NoModelReachable.exit_code or isinstance(error, UnknownModel)
 
 
 def _row(

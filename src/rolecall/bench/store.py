@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from filelock import FileLock, Timeout
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from rolecall.database import DatabaseFile
-from rolecall.errors import UsageError
-from rolecall.home import folder
+from rolecall.errors import RolecallError, UsageError
+from rolecall.home import folder, home
 
 migrations = Migrations("rolecall.bench")
 
@@ -66,6 +69,56 @@ def open_store() -> BenchStore:
     return BenchStore(DatabaseFile(folder() / "bench.db", migrations))
 
 
+@migrations()
+def m002_problems(db: Database) -> None:
+    """What failed in a run, so that it can still be told later."""
+    db.table("runs").add_column("problems", str)
+
+
+class BenchBusy(RolecallError):
+    """Another benchmark runs in this home: both would measure each other."""
+
+    exit_code = 6
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep other benchmarks of this home out. The lock dies with its holder.
+
+    Raises:
+        BenchBusy: one is running.
+    """
+    lock = _lock()
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BenchBusy("another benchmark is running; times taken now would be wrong") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_running() -> bool:
+    """Whether a benchmark is running now."""
+    lock = _lock()
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _lock() -> FileLock:
+    return FileLock(folder() / "bench.lock")
+
+
+def open_store_if_any() -> BenchStore | None:
+    """The store, where something was kept; makes no file."""
+    return open_store() if (home() / "bench.db").is_file() else None
+
+
 class BenchStore:
     """Runs and results of benchmarks.
 
@@ -111,10 +164,23 @@ class BenchStore:
         """Keep one result."""
         await self._file.commit(lambda db: db.table("results").upsert(row))
 
-    async def end(self, run: int, status: str) -> None:
-        """Note how a run ended."""
-        sql = "UPDATE runs SET status = ?, finished_at = ? WHERE id = ?"
-        await self._file.commit(lambda db: db.execute(sql, [status, time.time(), run]))
+    async def end(self, run: int, status: str, problems: Sequence[str] = ()) -> None:
+        """Note how a run ended, and what failed in it."""
+        sql = "UPDATE runs SET status = ?, problems = ?, finished_at = ? WHERE id = ?"
+        values = [status, json.dumps(list(problems)), time.time(), run]
+        await self._file.commit(lambda db: db.execute(sql, values))
+
+    def run(self, run: int) -> dict[str, Any]:
+        """One run, with its plan.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        sql = "SELECT * FROM runs WHERE id = ?"
+        row = self._file.submit(lambda db: next(db.query(sql, [run]), None)).result()
+        if row is None:
+            raise UsageError(f"there is no run {run}; rolecall bench list shows the runs")
+        return _told(row)
 
     def runs(self, limit: int = 20) -> list[dict[str, Any]]:
         """The newest runs first, with how many cases each has answered."""
@@ -123,25 +189,46 @@ class BenchStore:
             "FROM runs ORDER BY id DESC LIMIT ?"
         )
         found = self._file.submit(lambda db: list(db.query(sql, [limit]))).result()
-        return [{**row, "plan": json.loads(row["plan"])} for row in found]
+        return [_told(row) for row in found]
+
+    def same_plan_before(self, run: int) -> int | None:
+        """The newest finished run before this one that asked the same of the same models."""
+        sql = (
+            "SELECT max(id) AS id FROM runs WHERE status = 'done' AND id < ? "
+            "AND digest = (SELECT digest FROM runs WHERE id = ?)"
+        )
+        found = self._file.submit(lambda db: next(db.query(sql, [run, run]))["id"]).result()
+        return None if found is None else int(found)
+
+    def totals(self) -> list[dict[str, Any]]:
+        """What each suite of each run comes to, per subject that went through Rolecall.
+
+        Returns:
+            ``run, subject, role, endpoint, model, quantization, suite, scored, total`` (sum of
+            scores) and ``at``; runs with more cases later, of equal ones the newer.
+        """
+        sql = (
+            "SELECT run, subject, role, endpoint, model, quantization, suite, "
+            "count(score) AS scored, sum(score) AS total, max(at) AS at "
+            "FROM results WHERE arm = 'rolecall' AND status != 'error' "
+            "GROUP BY run, subject, role, endpoint, model, quantization, suite "
+            "ORDER BY count(*), run"
+        )
+        return self._file.submit(lambda db: list(db.query(sql))).result()
 
     def results(self, run: int) -> list[dict[str, Any]]:
-        """The rows of a run in the order in which they were asked.
-
-        Raises:
-            UsageError: there is no such run.
-        """
-
-        def work(db: Database) -> list[dict[str, Any]] | None:
-            if not list(db.query("SELECT 1 FROM runs WHERE id = ?", [run])):
-                return None
-            return list(db.query("SELECT * FROM results WHERE run = ? ORDER BY rowid", [run]))
-
-        rows = self._file.submit(work).result()
-        if rows is None:
-            raise UsageError(f"there is no run {run}; rolecall bench list shows the runs")
-        return rows
+        """The rows of a run in the order in which they were asked; none where there is none."""
+        sql = "SELECT * FROM results WHERE run = ? ORDER BY rowid"
+        return self._file.submit(lambda db: list(db.query(sql, [run]))).result()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **row,
+        "plan": json.loads(row["plan"]),
+        "problems": json.loads(row["problems"] or "[]"),
+    }

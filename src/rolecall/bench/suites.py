@@ -31,6 +31,7 @@ class Suite:
         role: whose model is asked; a case may name another one.
         max_tokens: of an answer, where the stack states none.
         quick: how many cases ``--quick`` takes.
+        quick_about: it takes them of these groups only; of all, where there are none.
         quick_tokens: at most so many tokens an answer with ``--quick``.
         through: the whole assistant, or the client alone.
         bare: whether the model alone can be put beside it.
@@ -44,10 +45,13 @@ class Suite:
     quick_tokens: int = 192
     through: Through = "assistant"
     bare: bool = True
+    quick_about: tuple[str, ...] = ()
 
     def sample(self, quick: bool, limit: int | None) -> list[Case]:
         """The cases to ask: the same ones for every model, drawn with a fixed seed."""
         found = self.cases()
+        if quick and self.quick_about:
+            found = [case for case in found if case.about in self.quick_about]
         count = min(limit or len(found), self.quick if quick else len(found))
         if count >= len(found):
             return found
@@ -107,12 +111,16 @@ SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
         Suite("router", "router", _shipped("router"), quick=24),
-        Suite("coding", "coding", _shipped("coding"), quick=6),
+        Suite("coding", "coding", _shipped("coding"), quick=5, quick_tokens=320),
         Suite("reasoning", "reasoning", _shipped("reasoning"), quick=6),
         Suite("following", "reasoning", _shipped("following"), 256, quick_tokens=96),
         Suite("tools", "reasoning", _shipped("tools"), 256, 6, 96, "client"),
         Suite("structured", "reasoning", _shipped("structured"), 384, 5, 128, "client"),
-        Suite("long_context", "reasoning", needles, 48, 2, 32, "client", bare=False),
+        Suite(
+            *("long_context", "reasoning", needles, 48, 2, 32, "client"),
+            bare=False,
+            quick_about=("1000 tokens", "2000 tokens"),
+        ),
         Suite("speed", "reasoning", _speed, 128, 2, 64, "client", bare=False),
     )
 }

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
+from rolecall.bench.attribution import attribute
 from rolecall.bench.difference import compare
 from rolecall.bench.figures import mean_interval
 
 Row = Mapping[str, Any]
+_SUBJECT = ("stack", "model", "endpoint", "quantization")
 _KEY = ("stack", "role", "model", "endpoint", "quantization", "arm", "suite")
 
 
@@ -46,6 +48,22 @@ def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return found
 
 
+def attributed(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Differences between a role's first model and the others, split into model and Rolecall."""
+    found: list[dict[str, Any]] = []
+    for (role,), group in _grouped(rows, ("role",)).items():
+        subjects = list(_grouped(group, _SUBJECT).items())
+        for key, other in subjects[1:]:
+            first_key, first = subjects[0]
+            names = {
+                "role": role,
+                "first": dict(zip(_SUBJECT, first_key, strict=True)),
+                "second": dict(zip(_SUBJECT, key, strict=True)),
+            }
+            found += [{**names, **line} for line in attribute(first, other)]
+    return found
+
+
 def orchestration(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """What Rolecall changes about each model: the bare model against itself in the assistant."""
     found: list[dict[str, Any]] = []
@@ -63,17 +81,15 @@ def orchestration(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def models_compared(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Each further model of a role, or the same one in another stack, against the first."""
     found: list[dict[str, Any]] = []
-    names = ("stack", "model", "endpoint", "quantization")
-    for (role, arm), group in _grouped(rows, ("role", "arm")).items():
-        subjects = list(_grouped(group, names).items())
+    for (_, arm), group in _grouped(rows, ("role", "arm")).items():
+        subjects = list(_grouped(group, _SUBJECT).items())
         for key, other in subjects[1:]:
             first_key, first = subjects[0]
             found += [
                 {
-                    "role": role,
                     "arm": arm,
-                    "first": dict(zip(names, first_key, strict=True)),
-                    "second": dict(zip(names, key, strict=True)),
+                    "first": dict(zip(_SUBJECT, first_key, strict=True)),
+                    "second": dict(zip(_SUBJECT, key, strict=True)),
                     **line,
                 }
                 for line in compare(first, other)

@@ -118,15 +118,20 @@ def list_runs(
     as_json: JsonOption = False,
 ) -> None:
     """List the runs, the newest first."""
-    from rolecall.bench.store import open_store
+    from rolecall.bench.store import is_running, open_store_if_any
     from rolecall.cli.bench_view import print_runs
     from rolecall.cli.output import print_json
 
-    store = open_store()
-    try:
-        runs = store.runs(limit)
-    finally:
-        store.close()
+    store = open_store_if_any()
+    runs: list[dict[str, Any]] = []
+    if store is not None:
+        try:
+            runs = store.runs(limit)
+        finally:
+            store.close()
+    for row in runs:  # a run that was killed could not say so
+        if row["status"] == "running" and (row is not runs[0] or not is_running()):
+            row["status"] = "stopped"
     if as_json:
         print_json({"runs": runs})
         return
@@ -135,7 +140,7 @@ def list_runs(
 
 @app.command()
 def show(
-    run: Annotated[int, typer.Argument(help="The run's number.")],
+    run: Annotated[str, typer.Argument(help="The run's number, or 'last'.")] = "last",
     wrong: Annotated[
         bool, typer.Option("--wrong", help="Also the answers that were wrong.")
     ] = False,

@@ -10,12 +10,14 @@ import typer
 
 from rolecall import bridge
 from rolecall.bench.plan import Plan, make_plan
+from rolecall.bench.repeat import repeat_of
 from rolecall.bench.report import check_report, write_report
 from rolecall.bench.runner import run_plan
 from rolecall.bench.sandbox import Sandbox, SandboxMissing, find_sandbox
-from rolecall.bench.store import BenchStore, open_store
-from rolecall.bench.suites import Suite, chosen, from_file, from_set
-from rolecall.bench.summary import models_compared, orchestration, summarise
+from rolecall.bench.store import BenchStore, alone, open_store
+from rolecall.bench.suites import SUITES, Suite, chosen, from_file, from_set
+from rolecall.bench.summary import attributed, models_compared, orchestration, summarise
+from rolecall.bench.verdicts import verdicts
 from rolecall.cli.bench_view import print_run
 from rolecall.cli.output import err, print_json, printable, styled
 from rolecall.cli.progress import RichProgress
@@ -58,41 +60,38 @@ def run_bench(wish: Wish, report: Path | None, *, as_json: bool) -> None:
     plan, sandbox = _plan(wish)
     store = open_store()
     try:
-        run = bridge.run(
-            run_plan(
-                plan,
-                store,
-                build_graph=_build_graph,
-                sandbox=sandbox,
-                progress=RichProgress(),
-                fresh=wish.fresh,
+        with alone():
+            run = bridge.run(
+                run_plan(
+                    plan,
+                    store,
+                    build_graph=_build_graph,
+                    sandbox=sandbox,
+                    progress=RichProgress(),
+                    fresh=wish.fresh,
+                )
             )
-        )
         body = figures(store, run.id)
-    except KeyboardInterrupt as interrupt:
-        interrupt.add_note("(what was answered is kept; the same command goes on with it)")
+    except KeyboardInterrupt:
+        told = "What was answered is kept. The same command goes on; rolecall bench show shows it."
+        err.print(styled(told, "yellow"))
         raise
     finally:
         store.close()
-    body |= {
-        "status": run.status,
-        "resumed": run.resumed,
-        "left_out": list(plan.left_out),
-        "problems": run.problems,
-    }
+    body["resumed"] = run.resumed
     _show(body, report, as_json=as_json)
     if run.problems:
         raise typer.Exit(3)
 
 
-def show_run(run: int, report: Path | None, *, wrong: bool, as_json: bool) -> None:
-    """Show a run that is there. Raises ``UsageError``."""
+def show_run(name: str, report: Path | None, *, wrong: bool, as_json: bool) -> None:
+    """Show a run by its number, or the ``last`` one. Raises ``UsageError``."""
     if report is not None:
         check_report(report)
     store = open_store()
     try:
+        run = _number(store, name)
         body = figures(store, run)
-        told = next((row for row in store.runs(100_000) if row["id"] == run), None)
         if wrong:
             names = ("stack", "role", "model", "arm", "suite", "case_id", "why", "answer")
             body["wrong"] = [
@@ -102,25 +101,36 @@ def show_run(run: int, report: Path | None, *, wrong: bool, as_json: bool) -> No
             ]
     finally:
         store.close()
-    plan = told["plan"] if told else {}
-    body |= {
-        "status": told["status"] if told else None,
-        "resumed": 0,
-        "left_out": plan.get("left_out", []),
-        "problems": [],
-    }
     _show(body, report, as_json=as_json)
 
 
 def figures(store: BenchStore, run: int) -> dict[str, Any]:
-    """``run, rows, orchestration, compared``: all figures of a run as JSON values."""
+    """All figures of a run as JSON values. Raises ``UsageError`` where there is no such run."""
+    told = store.run(run)
     rows = store.results(run)
     return {
         "run": run,
+        "status": told["status"],
+        "resumed": 0,
+        "quick": told["plan"]["quick"],
         "rows": summarise(rows),
+        "verdicts": verdicts(rows, told["plan"].get("contexts", {})),
         "orchestration": orchestration(rows),
         "compared": models_compared(rows),
+        "attribution": attributed(rows),
+        "repeat": repeat_of(store, run),
+        "left_out": told["plan"]["left_out"],
+        "problems": told["problems"],
     }
+
+
+def _number(store: BenchStore, name: str) -> int:
+    newest = store.runs(1)
+    if name == "last" and newest:
+        return int(newest[0]["id"])
+    if not name.isdigit():
+        raise UsageError(f"there is no run {name!r}; rolecall bench list shows the runs")
+    return int(name)
 
 
 def _show(body: dict[str, Any], report: Path | None, *, as_json: bool) -> None:
@@ -141,8 +151,12 @@ def _plan(wish: Wish) -> tuple[Plan, Sandbox | None]:
         if not equals:
             raise UsageError(f"--set {text}: expected NAME=FILE, such as gsm8k=test.jsonl")
         suites.append(from_set(name, Path(file).expanduser()))
+    own_suites = suites
     if wish.suites or not suites:
         suites = [*chosen(wish.suites), *suites]
+    for suite in own_suites:
+        if suite.name in SUITES:
+            raise UsageError(f"a suite of Rolecall's is named {suite.name!r}: rename the file")
     names = [suite.name for suite in suites]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"two suites are named {twice!r}: rename the file")

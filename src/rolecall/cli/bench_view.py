@@ -8,6 +8,9 @@ from typing import Any
 from rolecall.cli.output import out, seconds, styled, table
 
 _COLOURS = {"better": "green", "worse": "red"}
+_VERDICTS = {"ok": "green", "weak": "yellow", "unfit": "red"}
+_SHORT = {"no significant difference": "not significant", "nothing to compare": "–"}
+_MOST_LISTED = 10
 
 
 def print_run(body: dict[str, Any]) -> None:
@@ -15,24 +18,23 @@ def print_run(body: dict[str, Any]) -> None:
     resumed = f", {body['resumed']} cases from before" if body["resumed"] else ""
     out.print(styled(f"Run {body['run']}: {body['status']}{resumed}", "bold"))
     several = len({row["stack"] for row in body["rows"]}) > 1
+    ways = len({row["arm"] for row in body["rows"]}) > 1
     for role in dict.fromkeys(row["role"] for row in body["rows"]):
         out.print()
         out.print(styled(role, "bold"))
-        shown = table(
-            "suite", "model", "way", "score", "95 %", "cases", "first", "tokens/s", "time"
-        )
+        head = ["suite", "model", *(["way"] if ways else []), "score", "95 %", "cases"]
+        shown = table(*head, "first", "tok/s", "tokens", "time")
         for row in (row for row in body["rows"] if row["role"] == role):
-            model = f"{row['stack']}: {row['model']}" if several else row["model"]
-            speed = f"{row['tokens_per_s']:.0f}" if row["tokens_per_s"] else "–"
             shown.add_row(
                 row["suite"],
-                model + (f" {row['quantization']}" if row["quantization"] else ""),
-                row["arm"],
+                named(row, stack=several),
+                *([row["arm"]] if ways else []),
                 share(row["score"]),
                 interval(row["interval"]),
                 _cases(row),
                 seconds(row["ttft_ms"]),
-                speed,
+                f"{row['tokens_per_s']:.0f}" if row["tokens_per_s"] else "–",
+                f"{row['input_tokens'] + row['output_tokens']:,}",
                 seconds(1000 * row["seconds"]),
             )
         out.print(shown)
@@ -40,6 +42,7 @@ def print_run(body: dict[str, Any]) -> None:
         out.print()
         told = ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in memory.items())
         out.print(f"Memory: {told}")
+    _print_verdicts(body["verdicts"], several)
     if body["orchestration"]:
         out.print()
         out.print(styled("From the bare model to Rolecall around it", "bold"))
@@ -47,9 +50,21 @@ def print_run(body: dict[str, Any]) -> None:
     if body["compared"]:
         out.print()
         out.print(styled("From the first model of a role to the others", "bold"))
-        _print_lines(
-            body["compared"], lambda line: f"{line['second']['stack']}: {line['second']['model']}"
+        _print_lines(body["compared"], lambda line: f"{named(line['second'])} ({line['arm']})")
+    for line in body["attribution"]:
+        told = f"{line['role']} {line['suite']}, {named(line['first'])} → {named(line['second'])}"
+        out.print(
+            styled(
+                f"{told}: {share(line['difference'], sign=True)}, of it the model's "
+                f"{share(line['of_model'], sign=True)} "
+                f"({interval(line['model_interval'], sign=True)}), Rolecall's "
+                f"{share(line['of_orchestration'], sign=True)} "
+                f"({interval(line['orchestration_interval'], sign=True)})",
+                "",
+            )
         )
+    if body["repeat"]:
+        _print_repeat(body["repeat"])
     for row in body.get("wrong", []):
         out.print()
         out.print(styled(f"{row['suite']} {row['case_id']} ({row['model']}, {row['arm']})", "bold"))
@@ -63,6 +78,40 @@ def print_run(body: dict[str, Any]) -> None:
         out.print("What was answered is kept; the same command asks the rest.")
     if body.get("report"):
         out.print(f"Report: {body['report']}")
+
+
+def _print_verdicts(lines: list[dict[str, Any]], several: bool) -> None:
+    if not lines:
+        return
+    out.print()
+    shown = table("role", "verdict", "model", "why")
+    for line in lines:
+        rivals = sum(other["role"] == line["role"] for other in lines) > 1
+        why = (
+            f"{line['why']}; the best of those measured" if rivals and line["best"] else line["why"]
+        )
+        name = named(line) if several else named(line, stack=False)
+        verdict = styled(line["verdict"], _VERDICTS[line["verdict"]])
+        shown.add_row(line["role"], verdict, name, why)
+    out.print(shown)
+
+
+def _print_repeat(repeat: dict[str, Any]) -> None:
+    """How far the runner gave the same again."""
+    out.print()
+    told = f"The same as run {repeat['run']}: {repeat['identical']} of {repeat['pairs']} answers"
+    changed = repeat["pairs"] - repeat["same_score"]
+    out.print(f"{told} are identical, {changed} scores changed.")
+    for row in repeat["different"][:_MOST_LISTED]:
+        scores = f"{share(row['first_score'])} → {share(row['second_score'])}"
+        told = f"  the runner answered otherwise: {row['suite']} {row['case_id']} ({scores})"
+        out.print(styled(told, "yellow"))
+
+
+def named(line: dict[str, Any], *, stack: bool = True) -> str:
+    """A model with its quantization, and the stack in front."""
+    name = " ".join(str(part) for part in (line["model"], line["quantization"]) if part)
+    return f"{line['stack']}: {name}" if stack else name
 
 
 def print_difference(body: dict[str, Any]) -> None:
@@ -90,7 +139,7 @@ def print_runs(runs: list[dict[str, Any]]) -> None:
         shown.add_row(
             str(row["id"]),
             datetime.fromtimestamp(row["started_at"]).strftime("%Y-%m-%d %H:%M"),
-            "stopped" if row["status"] == "running" else row["status"],
+            row["status"],
             f"{row['answered']} of {plan['cases']}",
             ", ".join(plan["stacks"]),
             ", ".join(plan["suites"]) + (" (quick)" if plan["quick"] else ""),
@@ -99,21 +148,24 @@ def print_runs(runs: list[dict[str, Any]]) -> None:
 
 
 def _print_lines(lines: list[dict[str, Any]], name: Any) -> None:
-    head = ("suite", "pairs", "before", "after", "change", "95 %", "p", "time", "verdict")
-    shown = table(*((*head[:1], "model", *head[1:]) if name else head))
+    roles = {(line["role"], line["suite"]) for line in lines}
+    by_role = len(roles) > len({suite for _, suite in roles})
+    names = [*(["role"] if by_role else []), "suite", *(["model"] if name else [])]
+    shown = table(*names, "pairs", "before", "after", "change", "95 %", "time", "verdict")
     for line in lines:
-        cells = [
+        judged = _SHORT.get(line["verdict"], line["verdict"])
+        shown.add_row(
+            *([line["role"]] if by_role else []),
+            line["suite"],
+            *([name(line)] if name else []),
             str(line["pairs"]),
             share(line["first_score"]),
             share(line["second_score"]),
             share(line["difference"], sign=True),
             interval(line["interval"], sign=True),
-            "–" if line["p"] is None else f"{line['p']:.3f}",
             "–" if line["seconds_ratio"] is None else f"× {line['seconds_ratio']:.2f}",
-        ]
-        verdict = styled(line["verdict"], _COLOURS.get(line["verdict"], ""))
-        names = [line["suite"], *([name(line)] if name else [])]
-        shown.add_row(*names, *cells, verdict)
+            styled(judged, _COLOURS.get(judged, "")),
+        )
     out.print(shown)
 
 

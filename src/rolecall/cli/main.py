@@ -9,6 +9,7 @@ import typer
 
 from rolecall.cli import bench, models, router, stack, threads, trace
 from rolecall.cli.options import JsonOption, StackOption
+from rolecall.cli.replay import replay
 from rolecall.errors import RolecallError
 
 app = typer.Typer(
@@ -170,6 +171,9 @@ def graph(
     from rolecall.cli.graph import draw
 
     draw(name, form, output, stack_, trace_id)
+
+
+app.command()(replay)
 
 
 def run() -> None:

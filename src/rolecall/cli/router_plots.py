@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rolecall.database import file_error
+from rolecall.database_errors import file_error
 from rolecall.errors import ConfigError, UsageError
 from rolecall.routing.evaluation import Outcome
 

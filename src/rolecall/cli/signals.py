@@ -99,7 +99,8 @@ def _end_at_once(threads: list[str]) -> None:
         sys.stderr.flush()
     with suppress(Exception):
         if "--json" in sys.argv:
-            body = {"thread_id": threads[0], "error": "interrupted", "exit_code": _EXIT_CODE}
+            error = f"ended at once. Go on with: rolecall resume {threads[0]}"
+            body = {"thread_id": threads[0], "error": error, "exit_code": _EXIT_CODE}
             sys.stdout.write(json.dumps(body) + "\n")
             sys.stdout.flush()
     os._exit(_EXIT_CODE)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rolecall.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from rolecall.config.schema import Stack
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -105,21 +109,39 @@ def check(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask every endpoint of a stack what it offers; loads no model."""
-    from rolecall import bridge
+    """Say of every model of a stack whether it is there and fit for its role; loads none."""
     from rolecall.cli.output import print_json
     from rolecall.config.load import load_stack
-    from rolecall.models.check import check_stack
 
     stack = load_stack(name)
-    found = bridge.run(check_stack(stack))
-    unfit = [row["role"] for row in found if row["preferred"] and row["verdict"] != "ok"]
+    found = _judged(stack)
+    rows = found["models"]
+    unfit = [row["role"] for row in rows if row["preferred"] and row["verdict"] != "ok"]
     if as_json:
-        print_json({"stack": stack.name, "models": found})
+        print_json({"stack": stack.name, **found})
     else:
-        _print_verdicts(found)
+        _print_verdicts(rows)
+        _print_suggestions(found["suggestions"])
     if strict and unfit:
         raise typer.Exit(3)
+
+
+def _judged(stack: Stack) -> dict[str, Any]:
+    """The models with what is known of them; results that cannot be read are told and left out."""
+    from rolecall import bridge
+    from rolecall.bench.candidates import judge_stack
+    from rolecall.bench.store import open_store_if_any
+    from rolecall.cli.output import err, styled
+    from rolecall.errors import StateError
+
+    try:
+        store = open_store_if_any()
+        if store is not None:
+            with closing(store):
+                return bridge.run(judge_stack(stack, store))
+    except StateError as error:
+        err.print(styled(f"Results of rolecall bench are left out: {error}", "yellow"))
+    return bridge.run(judge_stack(stack, None))
 
 
 def _print_verdicts(found: list[dict[str, Any]]) -> None:
@@ -137,3 +159,20 @@ def _print_verdicts(found: list[dict[str, Any]]) -> None:
             why = row["why"] if age is None else f"{row['why']}; examined {ago(age)}"
             shown.add_row("", row["role"], row["model"], verdict, why)
         out.print(shown)
+
+
+def _print_suggestions(found: dict[str, dict[str, Any]]) -> None:
+    """The best of each role, where it is not the stack's first already."""
+    from rolecall.cli.output import out, styled
+
+    for role, best in found.items():
+        if best["preferred"]:
+            continue
+        surely = {
+            True: "significantly better than the first on the same cases",
+            False: "not significantly better than the first",
+            None: "the first was not measured in the same way",
+        }[best["significant"]]
+        told = f"{role}: {best['model']} at {best['endpoint']} is the best measured"
+        more = f"{best['verdict']}, {best['why']}; {surely}"
+        out.print(styled(f"{told} ({more})", "cyan"), soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from rolecall.cli.threads_fork import fork
 app = typer.Typer(no_args_is_help=True)
 
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")]
-OffsetOption = Annotated[int, typer.Option("--offset", min=0, help="How many to skip.")]
+OffsetOption = Annotated[int, typer.Option("--offset", min=0, max=2**62, help="How many to skip.")]
 ThreadArgument = Annotated[str, typer.Argument(help="The thread's id.")]
 
 
@@ -28,11 +29,12 @@ def list_threads(
     from rolecall import bridge
     from rolecall.cli.output import out, print_json, styled, table
     from rolecall.cli.threads_open import open_threads
+    from rolecall.threads.thread_id import is_replay
 
     with open_threads() as threads:
         rows = bridge.run(threads.transcript.threads(limit, offset))
     if as_json:
-        print_json({"threads": rows})
+        print_json({"threads": [{**row, "replay": is_replay(row)} for row in rows]})
         return
     shown = table("thread", "turns", "last", "used", "title", last="ellipsis")
     for row in rows:
@@ -43,7 +45,8 @@ def list_threads(
             str(row["turns"]),
             mark,
             when(row["updated_at"]),
-            styled(row["title"], ""),
+            styled(f"replay of {row['forked_from']}: " if is_replay(row) else "", "cyan")
+            + styled(row["title"], ""),
         )
     out.print(shown if rows else 'No threads yet. Begin one: rolecall ask "…"')
 
@@ -58,18 +61,19 @@ def show(
     ] = None,
     steps: Annotated[bool, typer.Option("--steps", help="Show saved steps, not turns.")] = False,
     turn: Annotated[
-        int | None, typer.Option("--turn", min=1, help="Only this turn, or its steps.")
+        int | None, typer.Option("--turn", min=1, max=2**62, help="Only this turn, or its steps.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the last turns of a thread, or its saved steps."""
     from rolecall import bridge
-    from rolecall.cli.output import print_json
+    from rolecall.cli.output import out, print_json
     from rolecall.cli.threads_open import open_threads
     from rolecall.errors import UsageError
+    from rolecall.threads.lock import holder_of
     from rolecall.threads.steps import steps_of
 
-    if not steps and before is not None and not before.isdigit():
+    if not steps and before is not None and not re.fullmatch("[0-9]{1,18}", before):
         raise UsageError(f"--before takes the number of a turn, not {before!r}")
     with open_threads() as threads:
         if steps:
@@ -81,12 +85,16 @@ def show(
         else:
             number = int(before) if before else None
             found = bridge.run(threads.transcript.turns(thread, limit, number))
+        last = found[-1] if found and not steps and turn is None and before is None else None
+        left = last and last["status"] != "done" and holder_of(threads.locks, thread) is None
     if as_json:
         print_json({"thread_id": thread, "steps" if steps else "turns": found})
     elif steps:
         _show_steps(found)
     else:
         _show_turns(found)
+        if left:
+            out.print(f"The last turn has no answer. Finish it: rolecall resume {thread}")
 
 
 def _show_turns(turns: list[dict[str, Any]]) -> None:
@@ -132,6 +140,8 @@ def search(
     from rolecall.cli.threads_open import open_threads
 
     with open_threads() as threads:
+        if thread is not None:
+            bridge.run(threads.transcript.thread(thread))  # is it there?
         rows = bridge.run(threads.transcript.search(text, limit, thread=thread, offset=offset))
     if as_json:
         print_json({"query": text, "matches": rows})

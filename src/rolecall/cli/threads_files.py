@@ -115,12 +115,12 @@ def restore(
     from rolecall.threads.backup import restore as put_back
     from rolecall.threads.schema import migrations as of_threads
 
-    kinds = (of_threads, of_telemetry)
+    kinds = ((of_threads, "threads"), (of_telemetry, "model_calls"))
     sources = [file / name for name in _DATABASES] if file.is_dir() else [file]
     done = []
-    for name, source, kind in zip(_DATABASES, sources, kinds, strict=False):
+    for name, source, (kind, table) in zip(_DATABASES, sources, kinds, strict=False):
         if name == _DATABASES[0] or source.exists():
-            moved = put_back(source, folder() / name, kind, "turns")
+            moved = put_back(source, folder() / name, kind, table)
             done.append({"file": name, "moved_to": str(moved) if moved else None})
     if as_json:
         print_json({"restored": done})
@@ -140,7 +140,7 @@ def _into_file(output: Path, save: Callable[[Callable[[str], Any]], int]) -> int
     """Write a file whole, or leave what was there."""
     import os
 
-    from rolecall.database import file_error
+    from rolecall.database_errors import file_error
 
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:

@@ -29,6 +29,7 @@ def fork(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a thread up to a step into a new thread."""
+    from rolecall import bridge
     from rolecall.cli import turns
     from rolecall.cli.output import out, print_json
     from rolecall.errors import UsageError
@@ -48,7 +49,9 @@ def fork(
                 if as_json:
                     print_json({"thread_id": made, "forked_from": thread, "step": at})
                 else:
-                    out.print(f'{made}\nGo on there: rolecall ask "…" --thread {made}')
+                    open_end = bridge.run(assistant.transcript.unfinished(made)) is not None
+                    ask = f"rolecall resume {made}" if open_end else f'rolecall ask "…" -t {made}'
+                    out.print(f"{made}\nGo on there: {ask}")
                 return
             turns.make_ready(assistant, None)
             reply = turns.show_turn(assistant.stream_resume(made), as_json=as_json)

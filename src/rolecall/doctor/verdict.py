@@ -1,7 +1,7 @@
 """What a role needs of a model, and how far a model meets it.
 
-One table, :data:`NEEDS`. Words as everywhere: ``ok``, ``weak`` (works, with limits), ``unfit``,
-``unreachable``.
+One table, :data:`NEEDS`, for ``rolecall doctor``, ``stack check`` and ``bench``. Words as
+everywhere: ``ok``, ``weak`` (works, with limits), ``unfit``, ``unreachable``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rolecall.doctor.quality import Score
-from rolecall.models.capabilities import Capability, WireApi, choose_api
+from rolecall.models.capabilities import Capability, Speed, WireApi, choose_api
 
 Verdict = Literal["ok", "weak", "unfit", "unreachable"]
 _ORDER: dict[Verdict, int] = {"ok": 0, "weak": 1, "unfit": 2, "unreachable": 3}
@@ -34,12 +34,16 @@ class Needs:
     """What one role asks for.
 
     Attributes:
-        kinds: the shares of right answers, by kind of question.
+        suites: the shares of right answers by suite of ``rolecall bench``; the first is the role's
+            own, by which its candidates are ranked.
+        kinds: the shares of right answers by kind of the doctor's questions, which are easier;
+            a kind does not count where the suite of that name was run.
         context: tokens; less is ``weak``, less than a quarter is ``unfit``.
         first_token_s: a slower first token is ``weak``.
         tokens_per_s: slower answers are ``weak``.
     """
 
+    suites: Mapping[str, Bar]
     kinds: Mapping[str, Bar]
     context: int
     first_token_s: float
@@ -47,70 +51,126 @@ class Needs:
 
 
 _FOLLOWING = Bar(0.7, 0.25)
+# Rolecall mends much of what a model gets wrong here, so these make no model unfit.
+_MENDED = {"tools": Bar(0.7, 0.0), "structured": Bar(0.7, 0.0), "long_context": Bar(0.8, 0.0)}
+_SUITES = {"following": Bar(0.6, 0.25), **_MENDED}
 NEEDS: dict[str, Needs] = {
     # Who answers is decided by the encoder; the router's model answers short everyday requests.
-    "router": Needs({"everyday": Bar(0.75, 0.5), "following": _FOLLOWING}, 2048, 3.0, 5.0),
-    "reasoning": Needs({"reasoning": Bar(0.75, 0.3), "following": _FOLLOWING}, 4096, 20.0, 3.0),
-    "coding": Needs({"coding": Bar(0.75, 0.4), "following": _FOLLOWING}, 4096, 20.0, 3.0),
+    "router": Needs(
+        {"router": Bar(0.85, 0.6), **_SUITES},
+        {"everyday": Bar(0.75, 0.5), "following": _FOLLOWING},
+        context=2048,
+        first_token_s=3.0,
+        tokens_per_s=5.0,
+    ),
+    "reasoning": Needs(
+        {"reasoning": Bar(0.6, 0.2), **_SUITES},
+        {"reasoning": Bar(0.75, 0.3), "following": _FOLLOWING},
+        context=4096,
+        first_token_s=20.0,
+        tokens_per_s=3.0,
+    ),
+    "coding": Needs(
+        {"coding": Bar(0.7, 0.3), **_SUITES},
+        {"coding": Bar(0.75, 0.4), "following": _FOLLOWING},
+        context=4096,
+        first_token_s=20.0,
+        tokens_per_s=3.0,
+    ),
 }
 EMBEDDING = "embedding"  # the one role whose model need not talk
-OTHER_ROLES = Needs({"following": _FOLLOWING}, 4096, 20.0, 3.0)
+OTHER_ROLES = Needs(_SUITES, {"following": _FOLLOWING}, 4096, 20.0, 3.0)
+FEWEST_CASES = 5  # of a suite, below which its share says too little to count
 _MUST = 0.25  # of the context, below which a role cannot be filled
 
 
 def needs_of(role: str) -> Needs:
     """What a role asks for; a stack's own roles all ask for the same."""
     if role == EMBEDDING:
-        return Needs({}, 0, 20.0, 0.0)
+        return Needs({}, {}, 0, 20.0, 0.0)
     return NEEDS.get(role, OTHER_ROLES)
+
+
+def worse_first(verdict: Verdict) -> int:
+    """A number to sort verdicts by: 0 is ``ok``, larger is worse."""
+    return _ORDER[verdict]
 
 
 def judge(
     role: str,
-    seen: Capability,
+    seen: Capability | None,
     scores: Mapping[str, Score],
     context_length: int | None = None,
     *,
+    suites: Mapping[str, Score] | None = None,
+    speed: Speed | None = None,
     api: WireApi | None = None,
     by_label: bool = False,
 ) -> tuple[Verdict, str]:
     """A model's verdict for a role, and why: the worst of what was found.
 
     Args:
-        seen: what its endpoint honours.
-        scores: right answers by kind; a kind that was not asked does not count.
+        seen: what its endpoint honours; ``None`` when the doctor has not looked.
+        scores: right answers by kind of the doctor's questions; what was not asked does not count.
         context_length: what the stack states; the server's own figure counts when it is smaller.
+        suites: right answers by suite of ``rolecall bench``.
+        speed: as benchmarks measured it; the doctor's stand in for what is missing.
         api: the one its calls take, where that is not left to ``auto``.
         by_label: the role's model is asked who answers (``strategy: llm``), so it must give
             log-probabilities or obey a schema.
     """
-    if role == EMBEDDING:
+    if role == EMBEDDING and seen is not None:
         return ("ok", "it embeds") if seen.embeddings else ("unfit", "it gives no embeddings")
-    needs = needs_of(role)
-    chosen = api or choose_api(seen)
-    spoken = seen.api(chosen)
-    if not spoken.works:
-        return "unfit", f"it gives no answer on {chosen}"
     found: list[tuple[Verdict, str]] = []
-    for kind, bar in needs.kinds.items():
-        score = scores.get(kind)
-        if score is not None and score.asked:
-            told = f"{kind} {score.right} of {score.asked}"
-            found.append((bar.grade(score.share), told))
-    known = [n for n in (seen.context_length, context_length) if n]
+    if seen is not None:
+        chosen = api or choose_api(seen)
+        spoken = seen.api(chosen)
+        if not spoken.works:
+            return "unfit", f"it gives no answer on {chosen}"
+        if by_label and not (spoken.logprobs or spoken.json_schema):
+            why = "gives no log-probabilities and ignores schemas, so it routes badly"
+            found.append(("weak", why))
+    needs = needs_of(role)
+    found += _quality(needs, scores, suites or {})
+    known = [n for n in (seen.context_length if seen else None, context_length) if n]
     if known and min(known) < needs.context:
         grade: Verdict = "weak" if min(known) >= _MUST * needs.context else "unfit"
         found.append((grade, f"reads {min(known)} tokens, {needs.context} are wanted"))
-    speed = seen.speed
-    if speed.ttft_ms is not None and speed.ttft_ms > 1000 * needs.first_token_s:
-        found.append(("weak", f"the first token takes {speed.ttft_ms / 1000:.0f} s"))
-    if speed.tokens_per_s is not None and speed.tokens_per_s < needs.tokens_per_s:
-        found.append(("weak", f"writes {speed.tokens_per_s:.1f} tokens/s"))
-    if by_label and not (spoken.logprobs or spoken.json_schema):
-        found.append(("weak", "gives no log-probabilities and ignores schemas, so it routes badly"))
-    unasked = [kind for kind in needs.kinds if kind not in scores or not scores[kind].asked]
+    found += _pace(needs, speed or Speed(), seen.speed if seen else Speed())
+    worst = max((_ORDER[grade] for grade, _ in found), default=0)
+    why = ", ".join(told for grade, told in found if _ORDER[grade] == worst)
+    return next(v for v in _ORDER if _ORDER[v] == worst), why
+
+
+def _quality(
+    needs: Needs, scores: Mapping[str, Score], suites: Mapping[str, Score]
+) -> list[tuple[Verdict, str]]:
+    """What suites and questions say; a need that was not measured is said, and is ``ok``."""
+    found: list[tuple[Verdict, str]] = []
+    counted = {name for name, score in suites.items() if score.asked >= FEWEST_CASES}
+    for name, bar in needs.suites.items():
+        if name in counted:
+            score = suites[name]
+            found.append((bar.grade(score.share), f"bench {name} {score.right} of {score.asked}"))
+    unasked: list[str] = []
+    for kind, bar in needs.kinds.items():
+        asked = scores.get(kind)
+        if kind in counted:
+            continue
+        if asked is None or not asked.asked:
+            unasked.append(kind)
+        else:
+            found.append((bar.grade(asked.share), f"{kind} {asked.right} of {asked.asked}"))
     if unasked:
         found.append(("ok", f"{' and '.join(unasked)} not measured"))
-    worst = max(_ORDER[grade] for grade, _ in found)
-    why = [told for grade, told in found if _ORDER[grade] == worst]
-    return next(v for v in _ORDER if _ORDER[v] == worst), ", ".join(why)
+    return found
+
+
+def _pace(needs: Needs, benched: Speed, examined: Speed) -> list[tuple[Verdict, str]]:
+    found: list[tuple[Verdict, str]] = []
+    first, pace = benched.ttft_ms or examined.ttft_ms, benched.tokens_per_s or examined.tokens_per_s
+    if first is not None and first > 1000 * needs.first_token_s:
+        found.append(("weak", f"the first token takes {first / 1000:.0f} s"))
+    if pace is not None and pace < needs.tokens_per_s:
+        found.append(("weak", f"writes {pace:.1f} tokens/s"))
+    return found

@@ -163,6 +163,8 @@ class _Visit:
         if works and not self._quick:
             for kind, question in in_turn(_kinds(one)):
                 await self._score(kind, question, one.api)
+            quality = {k: (s.right, s.asked) for k, s in one.scores.items() if s.asked}
+            one.capability = one.capability.model_copy(update={"quality": quality or None})
 
     async def _facts(self) -> ServerFacts:
         """What the server tells once the model is loaded; before, some tell no context length."""

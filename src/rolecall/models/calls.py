@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -27,7 +27,7 @@ class CallRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """The record as plain JSON values."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 OnCall = Callable[[CallRecord], None]

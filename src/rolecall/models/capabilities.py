@@ -81,6 +81,7 @@ class Capability(_Seen):
             (``cuts``), or an answer all the same because the context is longer (``reads``).
         calls_as_text: tool calls come as text, which the client reads.
         makes_up_calls: a tool was called for a message that needs none of those offered.
+        quality: questions answered rightly, and asked, by kind.
         measured_at: seconds since the epoch.
     """
 
@@ -95,6 +96,7 @@ class Capability(_Seen):
     truncation: Literal["refuses", "cuts", "reads"] | None = None
     calls_as_text: bool | None = None
     makes_up_calls: bool | None = None
+    quality: dict[str, tuple[int, int]] | None = None
     speed: Speed = Speed()
     measured_at: float
 

@@ -21,17 +21,16 @@ from rolecall.models.endpoint import (
     refused_key,
 )
 
-_MIN_CONTEXT = {"router": 2048}
-_MIN_CONTEXT_OTHERS = 4096
 _TIMEOUT_S = 5.0
 
 
 async def check_stack(stack: Stack) -> list[dict[str, Any]]:
-    """One row per candidate: ``role, model, endpoint, verdict, why, preferred, examined_s``.
+    """One row per candidate: ``role, model, endpoint, verdict, why, preferred`` and more.
 
-    ``examined_s`` is how long ago ``rolecall doctor`` examined it, ``None`` if it has not.
+    ``examined_s`` is how long ago ``rolecall doctor`` examined it, ``None`` if it has not;
+    ``offers`` are the models that its endpoint lists.
 
-    Verdicts: ``ok``; ``weak`` (works, with less context than the role wants); ``unfit`` (the
+    Verdicts: ``ok`` (it is there: what it is worth is for ``bench.candidates``); ``unfit`` (the
     endpoint has no such model, refuses the key, or must not be used); ``unreachable`` (also: a
     server that is not ready).
     """
@@ -40,7 +39,7 @@ async def check_stack(stack: Stack) -> list[dict[str, Any]]:
         for role, candidates in stack.models.items()
         for index, spec in enumerate(candidates)
     ]
-    judged = await asyncio.gather(*(_judge(role, spec) for role, _, spec in rows))
+    judged = await asyncio.gather(*(_judge(spec) for _, _, spec in rows))
     ages = await asyncio.to_thread(_ages)
     return [
         {
@@ -51,8 +50,9 @@ async def check_stack(stack: Stack) -> list[dict[str, Any]]:
             "why": why,
             "preferred": index == 0,
             "examined_s": ages.get((_key(spec), spec.id)),
+            "offers": offers,
         }
-        for (role, index, spec), (verdict, why) in zip(rows, judged, strict=True)
+        for (role, index, spec), (verdict, why, offers) in zip(rows, judged, strict=True)
     ]
 
 
@@ -68,7 +68,7 @@ def _key(spec: ModelSpec) -> str:
         return spec.endpoint
 
 
-async def _judge(role: str, spec: ModelSpec) -> tuple[str, str]:
+async def _judge(spec: ModelSpec) -> tuple[str, str, list[str]]:
     try:
         if spec.endpoint == EMBEDDED:
             return await asyncio.to_thread(_judge_embedded, spec)
@@ -77,19 +77,19 @@ async def _judge(role: str, spec: ModelSpec) -> tuple[str, str]:
         offered = await list_models(address)
         status = await _status(address) if offered is None else httpx.codes.OK
     except RolecallError as error:
-        return "unfit", str(error)
+        return "unfit", str(error), []
     except (httpx.HTTPError, OSError):
-        return "unreachable", "nothing answers there; is the runner started?"
+        return "unreachable", "nothing answers there; is the runner started?", []
     if status in KEY_REFUSED:
-        return "unfit", refused_key(status)
+        return "unfit", refused_key(status), []
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return "unreachable", f"it is not ready (HTTP {status}); it may be loading a model"
-    if offered is not None and not offers(offered, spec.id):
-        return "unfit", f"no such model there; it has {', '.join(sorted(offered)[:10]) or 'none'}"
-    wanted = _MIN_CONTEXT.get(role, _MIN_CONTEXT_OTHERS)
-    if spec.context_length is not None and spec.context_length < wanted:
-        return "weak", f"reads {spec.context_length} tokens; {role} wants {wanted}"
-    return "ok", "listed by the endpoint" if offered is not None else "the endpoint answers"
+        return "unreachable", f"it is not ready (HTTP {status}); it may be loading a model", []
+    if offered is None:
+        return "ok", "the endpoint answers", []
+    names = sorted(offered)
+    if not offers(offered, spec.id):
+        return "unfit", f"no such model there; it has {', '.join(names[:10]) or 'none'}", names
+    return "ok", "listed by the endpoint", names
 
 
 async def _status(address: Address) -> int:
@@ -99,12 +99,14 @@ async def _status(address: Address) -> int:
         return reply.status_code
 
 
-def _judge_embedded(spec: ModelSpec) -> tuple[str, str]:
+def _judge_embedded(spec: ModelSpec) -> tuple[str, str, list[str]]:
     from rolecall.config.catalog import load_catalog
     from rolecall.models.embedded.weights import weights_path
 
-    entry = load_catalog()[spec.id]
-    path = weights_path(entry)
-    if path is not None and path.is_file():
-        return "ok", "installed"
-    return "ok", f"will be pulled on first use ({(entry.size_bytes or 0) / 1e6:.0f} MB)"
+    catalog = load_catalog()
+    paths = {name: weights_path(e) for name, e in catalog.entries.items() if e.embeddable}
+    installed = sorted(name for name, path in paths.items() if path is not None and path.is_file())
+    entry = catalog[spec.id]
+    if entry.id in installed:
+        return "ok", "installed", installed
+    return "ok", f"will be pulled on first use ({(entry.size_bytes or 0) / 1e6:.0f} MB)", installed

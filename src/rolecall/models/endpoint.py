@@ -7,7 +7,6 @@ import ipaddress
 import os
 import re
 import socket
-import ssl
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,6 +16,7 @@ import httpx
 from rolecall.config.schema import ModelSpec
 from rolecall.errors import ConfigError, RemoteEndpoint
 from rolecall.models.answer_body import bound
+from rolecall.models.transport import RunnerTransport
 
 _API_PATH = re.compile(
     r"(?:/(?:chat/completions|completions|responses|embeddings|models)"
@@ -230,10 +230,9 @@ def open_http(timeout_s: float, *, tls: bool = True) -> httpx.AsyncClient:
 def http_settings(timeout_s: float, *, tls: bool) -> dict[str, Any]:
     """The arguments of :func:`open_http`'s client, for a library that makes its own."""
     return {
-        "verify": True if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        "transport": RunnerTransport(tls=tls),
         "trust_env": False,
         "follow_redirects": False,
         "timeout": httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)),
-        "limits": httpx.Limits(max_connections=256, max_keepalive_connections=64),
         "event_hooks": {"response": [bound]},
     }

@@ -18,6 +18,7 @@ from rolecall.errors import StateError
 
 _MAX_BATCH = 2000
 _GATHER_S = 0.2
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
 _Row = tuple[str, dict[str, Any]]
 
@@ -143,7 +144,7 @@ def _storable(value: Any) -> Any:
     if value is None or isinstance(value, int | float):
         return value
     if not isinstance(value, str):
-        value = json.dumps(value, ensure_ascii=False, default=str)
+        value = _ENCODER.encode(value)
     return value if value.isascii() else value.encode(errors="replace").decode()
 
 

@@ -21,7 +21,11 @@ _USED = (
     "ON CONFLICT (thread_id) DO UPDATE SET "
     "updated_at = excluded.updated_at, last_used = excluded.last_used"
 )
-_NEXT_NUMBER = "SELECT 1 + coalesce(max(number), 0) FROM turns WHERE thread_id = ?"
+_LAST = "SELECT number, status FROM turns WHERE thread_id = ? ORDER BY number DESC LIMIT 1"
+_LEFT = (
+    "UPDATE turns SET status = 'interrupted', finished_at = ?, "
+    "error = 'the process that answered it has ended' WHERE thread_id = ? AND number = ?"
+)
 _ACCEPTED = (
     "INSERT INTO turns (turn_id, thread_id, number, trace_id, question, requested_role, status, "
     "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -30,7 +34,11 @@ _ACCEPTED = (
 
 @dataclass(frozen=True)
 class Accepted:
-    """A turn that was accepted: it will be answered, or can be resumed."""
+    """A turn that was accepted: it will be answered, or can be resumed.
+
+    Attributes:
+        leaves: the number of the turn before, when that has no answer: it cannot be resumed now.
+    """
 
     turn_id: str
     thread_id: str
@@ -38,6 +46,7 @@ class Accepted:
     number: int
     question: str
     requested_role: str | None = None
+    leaves: int | None = None
 
 
 def accept(
@@ -48,13 +57,20 @@ def accept(
     question: str,
     requested_role: str | None,
 ) -> Accepted:
-    """Write a question down as the next turn of a thread, which is made if it is new."""
+    """Write a question down as the next turn of a thread, which is made if it is new.
+
+    The caller holds the thread: a turn that is still marked as running has died.
+    """
     now = time.time()
     db.execute(_USED, [thread_id, title_of(question), now, now])
-    (number,) = db.execute(_NEXT_NUMBER, [thread_id]).fetchone()
+    last, status = db.execute(_LAST, [thread_id]).fetchone() or (0, "done")
+    if status == "running":
+        db.execute(_LEFT, [now, thread_id, last])
+    number = last + 1
     turn = [turn_id, thread_id, number, trace_id, question, requested_role, "running", now]
     db.execute(_ACCEPTED, turn)
-    return Accepted(turn_id, thread_id, trace_id, number, question, requested_role)
+    leaves = None if status == "done" else last
+    return Accepted(turn_id, thread_id, trace_id, number, question, requested_role, leaves)
 
 
 def finish(db: Database, turn_id: str, status: TurnStatus, changes: Mapping[str, Any]) -> None:

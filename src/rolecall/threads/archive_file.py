@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from rolecall.database import file_error
+from rolecall.database_errors import file_error
 from rolecall.errors import StateError, UsageError
 from rolecall.schema_version import newer_state
 from rolecall.threads.archive import FORMAT, VERSION, Record
@@ -24,7 +24,7 @@ def records(path: Path) -> Iterator[tuple[int, Record]]:
             for number, raw in enumerate(file, 1):
                 try:
                     record = json.loads(raw)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     if number == 1:
                         raise _no_archive(path) from error
                     raise wrong(path, number, "this is not JSON") from error

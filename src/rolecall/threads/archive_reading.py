@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from sqlite_utils import Database
 
 from rolecall.database import DatabaseFile
-from rolecall.errors import UsageError
+from rolecall.errors import StateError, UsageError
 from rolecall.schema_version import newer_state
 from rolecall.threads.archive import OWN_RECORDS, Record, unpacked
 from rolecall.threads.archive_file import of_thread, records, wrong
@@ -90,8 +90,8 @@ class Importer:
             kind = record.get("kind")
             if ended:
                 raise wrong(path, number, "there is more after its end")
-            if kind == "thread" and thread is None:
-                thread, counts = str(record.get("thread_id")), dict.fromkeys(_COUNTED.values(), 0)
+            if kind == "thread" and thread is None and isinstance(record.get("thread_id"), str):
+                thread, counts = record["thread_id"], dict.fromkeys(_COUNTED.values(), 0)
                 if thread in seen:
                     raise wrong(path, number, f"thread {thread} stands in it twice")
                 seen.add(thread)
@@ -122,6 +122,8 @@ class Importer:
                 if not whole:
                     raise ValueError("this is no turn")
             elif record["kind"] == "step":
+                if not isinstance(record["metadata"], dict):
+                    raise ValueError("the step has no metadata")
                 step = unpacked(self._saver.serde, record["checkpoint"])
                 if step["id"] != record["checkpoint_id"]:
                     raise ValueError("the step has another id")
@@ -140,8 +142,13 @@ class Importer:
                 if record["kind"] == "step":
                     await self._put(record, target)
             await self._file.commit(lambda db: _insert(db, path, source, target))
-        except BaseException:
+        except BaseException as error:
             await self._saver.adelete_thread(target)
+            if isinstance(error, KeyError | TypeError | ValueError | ArithmeticError):
+                raise StateError(
+                    f"{path}: thread {source} has a record that is not as it should be "
+                    f"({type(error).__name__}: {error}). Nothing was imported."
+                ) from error
             raise
 
     async def _put(self, record: Record, target: str) -> None:

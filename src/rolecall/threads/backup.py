@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rolecall.database import file_error, state_error
+from rolecall.database_errors import file_error, state_error
 from rolecall.errors import StateError, UsageError
 from rolecall.schema_version import check_version
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rolecall.database import DatabaseFile, state_error
+from rolecall.database import DatabaseFile
+from rolecall.database_errors import state_error
 from rolecall.errors import StateError
 from rolecall.schema_version import NewerState, check_version
 from rolecall.threads.backup import back_up, claim, integrity, set_aside
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["ok", "weak", "unfit"]
 _ORDER: list[Verdict] = ["ok", "weak", "unfit"]
+_NO_TEXT = "Could not decode"
+_LONGEST_PROBLEM = 200
 
 
 @dataclass(frozen=True)
@@ -77,17 +80,35 @@ def check_file(path: Path, migrations: Migrations) -> list[Finding]:
     try:
         with closing(sqlite3.connect(path, timeout=30.0)) as connection:
             check_version(Database(connection), path, migrations)
-            problems = integrity(connection)
+            problems = integrity(connection) or _texts_not_utf8(connection)
     except NewerState as error:
         return [Finding("version", "unfit", str(error))]
+    except UnicodeDecodeError as error:
+        problems = [f"a definition is not UTF-8 ({error})"]
     except sqlite3.DatabaseError as error:
-        if "malformed" not in str(error) and "not a database" not in str(error):
+        if not any(word in str(error) for word in ("malformed", "not a database", _NO_TEXT)):
             raise state_error(path, error) from error
-        problems = [str(error)]
+        problems = [str(error)[:_LONGEST_PROBLEM]]
     shown = "; ".join(problems[:3]) + (" …" if len(problems) > 3 else "")
     remedy = f"rolecall threads restore FILE, or move {path.name} away to start afresh"
     damaged = Finding("integrity", "unfit", f"{path}: {shown}", mendable=True, remedy=remedy)
     return [damaged] if problems else []
+
+
+def _texts_not_utf8(connection: sqlite3.Connection) -> list[str]:
+    """Tables with text that cannot be read: SQLite itself does not look into texts."""
+    found = []
+    for name, sql in connection.execute("SELECT name, sql FROM sqlite_master").fetchall():
+        if not str(sql).startswith("CREATE TABLE"):
+            continue
+        try:
+            for _ in connection.execute(f'SELECT * FROM "{name}"'):  # noqa: S608 - its own names
+                pass
+        except sqlite3.OperationalError as error:
+            if _NO_TEXT not in str(error):
+                raise
+            found.append(f"{name} holds text that is not UTF-8")
+    return found
 
 
 def mend_file(path: Path, migrations: Migrations, report: Report) -> None:

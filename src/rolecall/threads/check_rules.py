@@ -47,6 +47,7 @@ _LOST_WRITES = (
     "AND s.checkpoint_id = saver_writes.checkpoint_id)"
 )
 _NO_LINE = "line_id NOT IN (SELECT line_id FROM saver_lines)"
+_NO_DECISION = "decision IS NOT NULL AND NOT json_valid(decision)"
 _STALE = (
     "kind = 'answer' AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.turn_id = journal.turn_id "
     "AND t.status != 'done')"
@@ -75,6 +76,22 @@ RULES = (
             "WHERE other.thread_id = turns.thread_id AND other.rowid <= turns.rowid) "
             "WHERE number < 0",
         ),
+    ),
+    Rule(
+        "lost turns",
+        ("turns",),
+        "SELECT thread_id, max(number) - count(DISTINCT number) AS n FROM turns "  # noqa: S608
+        f"WHERE {_ONE} GROUP BY thread_id HAVING n > 0",
+        "{n} turns before the last one are missing",
+        remedy="put a backup back: rolecall threads restore FILE",
+    ),
+    Rule(
+        "decisions",
+        ("turns",),
+        f"SELECT thread_id, count(*) FROM turns WHERE {_NO_DECISION} AND {_ONE} "  # noqa: S608
+        "GROUP BY thread_id",
+        "{n} turns have a decision that cannot be read",
+        (f"UPDATE turns SET decision = NULL WHERE {_NO_DECISION} AND {_ONE}",),  # noqa: S608
     ),
     Rule(
         "steps of no thread",

@@ -43,6 +43,8 @@ class ThreadCheck:
         """
         if thread is not None and not await self._file.run(lambda db: _known(db, thread)):
             raise unknown_thread(thread)
+        while thread is None and await self._saver.aconvert_some():
+            pass  # what an older version wrote is no loss
         findings = [] if thread else await self._file.run(_index)
         findings += await self._file.run(lambda db: _broken_rules(db, thread))
         findings += [
@@ -68,7 +70,10 @@ class ThreadCheck:
         for turn_id, owner, number in await self._abandoned(thread):
             async with thread_lock(self._locks, owner, 0.0):
                 await self._file.commit(lambda db, t=turn_id: _interrupted(db, t))  # type: ignore[misc]
-            done.append(f"thread {owner}: turn {number} can be resumed: rolecall resume {owner}")
+            done.append(
+                f"thread {owner}: turn {number} is marked as interrupted; if it is the last one: "
+                f"rolecall resume {owner}"
+            )
         for owner, step, why in await self._undecodable(thread):
             async with thread_lock(self._locks, owner, 0.0):
                 await self._file.commit(
@@ -92,9 +97,6 @@ class ThreadCheck:
 
     async def _undecodable(self, thread: str | None) -> list[tuple[str, str, str]]:
         """Steps that cannot be read back: thread, checkpoint, why."""
-        if thread is None:
-            while await self._saver.aconvert_some():
-                pass
         found: list[tuple[str, str, str]] = []
         for owner in [thread] if thread else await self._file.run(_with_steps):
             await self._saver.asteps(owner, limit=1)  # converts what an older version wrote

@@ -90,8 +90,9 @@ async def find_step(saver: ThreadSaver, thread_id: str, step: str | None) -> Che
         config = thread_config(thread_id, checkpoint_id=step)
         found = await saver.aget_tuple(config) if step else None
     if found is None:
+        which = "saved step yet" if step is None else f"step {step!r}"
         raise UsageError(
-            f"thread {thread_id} has no step {step}; rolecall threads show {thread_id} --steps"
+            f"thread {thread_id} has no {which}; rolecall threads show {thread_id} --steps"
         )
     return found
 

@@ -7,6 +7,7 @@ with its answer; a tool call one row that is ``begun`` and then ``done``.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from concurrent.futures import Future
@@ -70,11 +71,11 @@ class Journal:
             row = db.execute(sql, [*turn, key, asked]).fetchone()
             return json.loads(row[0]) if row is not None else None
 
-        return await self._file.run(read)
+        return await self._file.read(read)
 
     def keep_answer(
         self, turn: TurnKey, key: str, asked: str, answer: dict[str, Any]
-    ) -> Future[None]:
+    ) -> asyncio.Future[None]:
         """Write an answer down.
 
         Args:
@@ -84,7 +85,7 @@ class Journal:
             answer: plain JSON values.
         """
         row = {"kind": "answer", "status": DONE, "request": asked, "content": _json(answer)}
-        return self._file.submit_write(lambda db: _put(db, turn, key, row))
+        return self._file.commit_soon(lambda db: _put(db, turn, key, row))
 
     # --- tool calls ---------------------------------------------------------------------------
 
@@ -99,7 +100,7 @@ class Journal:
         def read(db: Database) -> JournaledCall | None:
             return next((_call(row) for row in db.query(sql, [*turn, key])), None)
 
-        return await self._file.run(read)
+        return await self._file.read(read)
 
     async def calls_of(self, thread_id: str, message_id: str) -> list[JournaledCall]:
         """The tool calls that one message of a thread asked for, in order, as they were left.
@@ -115,9 +116,21 @@ class Journal:
         values = [thread_id, len(beginning), beginning]
         return await self._file.run(lambda db: [_call(row) for row in db.query(sql, values)])
 
+    async def calls_of_turn(self, turn: TurnKey) -> list[JournaledCall]:
+        """All tool calls of a turn in the order in which they were begun, as they were left.
+
+        Raises:
+            StateError: the journal cannot be read.
+        """
+        sql = (
+            "SELECT * FROM journal WHERE thread_id = ? AND turn_id = ? AND kind = 'tool' "
+            "ORDER BY began_at, key"
+        )
+        return await self._file.run(lambda db: [_call(row) for row in db.query(sql, list(turn))])
+
     def begin_call(
         self, turn: TurnKey, key: str, name: str, arguments: dict[str, Any], at: float
-    ) -> Future[None]:
+    ) -> asyncio.Future[None]:
         """Write down that a tool is about to run, ``at`` Unix seconds."""
         row = {
             "kind": "tool",
@@ -126,7 +139,7 @@ class Journal:
             "request": _json(arguments),
             "began_at": at,
         }
-        return self._file.submit_write(lambda db: _put(db, turn, key, row))
+        return self._file.commit_soon(lambda db: _put(db, turn, key, row))
 
     def end_call(
         self, turn: TurnKey, key: str, at: float, outcome: str, result: str
@@ -142,13 +155,13 @@ class Journal:
         values = [DONE, outcome, _json(result), time.time(), *turn, key, BEGUN, at]
         return self._file.submit_write(lambda db: _run(db, sql, values))
 
-    def let_wait(self, turn: TurnKey, key: str) -> Future[None]:
+    def let_wait(self, turn: TurnKey, key: str) -> asyncio.Future[None]:
         """Write down that a call waits for the user: when it goes on, nothing is asked first."""
         sql = (
             "UPDATE journal SET status = ? "
             "WHERE thread_id = ? AND turn_id = ? AND key = ? AND status = ?"
         )
-        return self._file.submit_write(lambda db: _run(db, sql, [WAITING, *turn, key, BEGUN]))
+        return self._file.commit_soon(lambda db: _run(db, sql, [WAITING, *turn, key, BEGUN]))
 
 
 def forget_answers(db: Database, turn_id: str) -> None:

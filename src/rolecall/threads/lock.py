@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from rolecall.database import file_error
+from rolecall.database_errors import file_error
 from rolecall.errors import ThreadBusy
 from rolecall.threads.lock_file import Holder, LockFile
 from rolecall.threads.waiting_line import Line, Waiter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,9 @@ def salvage(damaged: Path, target: Path, migrations: Migrations) -> list[Salvage
         old.text_factory = lambda raw: raw.decode(errors="replace")
         schema = _schema(damaged, old)
         names = {name for _, name, _ in schema}
-        schema += [item for item in _made_by(migrations) if item[1] not in names]
+        ours = {name: (kind, name, sql) for kind, name, sql in _made_by(migrations)}
+        schema = [ours.get(i[1], i) if not _can_be_read(i[2]) else i for i in schema]
+        schema += [item for name, item in ours.items() if name not in names]
         virtual = [name for kind, name, sql in schema if kind == "table" and _VIRTUAL.match(sql)]
         plain = [
             (name, sql)
@@ -75,6 +77,16 @@ def salvage(damaged: Path, target: Path, migrations: Migrations) -> list[Salvage
             new.execute(f"PRAGMA {pragma} = {value}")
         new.commit()
     return done
+
+
+def _can_be_read(sql: str) -> bool:
+    """Whether a definition is SQL, whatever it refers to."""
+    with closing(sqlite3.connect(":memory:")) as nowhere:
+        try:
+            nowhere.execute(sql)
+        except sqlite3.OperationalError as error:
+            return "no such table" in str(error)
+    return True
 
 
 def _schema(damaged: Path, old: sqlite3.Connection) -> list[tuple[str, str, str]]:
@@ -127,11 +139,18 @@ def _numbered(
     sql = f'SELECT rowid, {columns} FROM "{table}" WHERE rowid'  # noqa: S608 - from its own schema
     while True:
         try:
-            for rowid, *row in old.execute(f"{sql} > ? ORDER BY rowid", [after]):
+            for rowid, *row in old.execute(f"{sql} >= ? ORDER BY rowid", [after + 1]):
+                if rowid <= after:
+                    raise sqlite3.DatabaseError("rows are not in order")
                 after = rowid
                 yield tuple(row)
             return
         except sqlite3.DatabaseError:
+            with suppress(sqlite3.DatabaseError):  # Python reads ahead: the last row is not lost
+                last = old.execute(f"{sql} >= ? ORDER BY rowid LIMIT 1", [after + 1]).fetchone()
+                if last is not None and last[0] > after:
+                    after = last[0]
+                    yield tuple(last[1:])
             yield None
         found = _next_readable(old, table, after)
         if found is None:
@@ -149,7 +168,9 @@ def _next_readable(old: sqlite3.Connection, table: str, after: int) -> int | Non
             row = old.execute(sql, [start]).fetchone()
         except sqlite3.DatabaseError:
             return None
-        return -1 if row is None else int(row[0])
+        if row is None:
+            return -1
+        return int(row[0]) if row[0] >= start else None  # a damaged page leads anywhere
 
     after = max(after, 0)
     low, high = after + 1, after + 2

@@ -11,7 +11,7 @@ from rolecall.errors import UsageError
 from rolecall.threads import copies
 from rolecall.threads.accepting import Accepted, TurnStatus, accept, as_accepted, finish
 from rolecall.threads.search import search
-from rolecall.threads.thread_id import check_thread_id, unknown_thread
+from rolecall.threads.thread_id import SCRATCH_REPLAY, check_thread_id, unknown_thread
 
 __all__ = ["Accepted", "Transcript", "TurnStatus", "check_thread_id", "unknown_thread"]
 
@@ -46,11 +46,11 @@ class Transcript:
         """
 
         given = (thread_id, turn_id, trace_id, question, requested_role)
-        return await self._file.commit(lambda db: accept(db, *given))
+        return await self._file.commit_soon(lambda db: accept(db, *given))
 
     async def finish(self, turn_id: str, status: TurnStatus, changes: Mapping[str, Any]) -> None:
         """Record how a turn ended. A turn that is done stays so, whatever comes after."""
-        await self._file.commit(lambda db: finish(db, turn_id, status, changes))
+        await self._file.commit_soon(lambda db: finish(db, turn_id, status, changes))
 
     async def unfinished(self, thread_id: str) -> Accepted | None:
         """The last turn of a thread, when it has no answer yet."""
@@ -92,7 +92,10 @@ class Transcript:
         return row
 
     async def threads(self, limit: int = 20, offset: int = 0) -> list[dict[str, Any]]:
-        """Threads, last used first, with the number of turns and the status of the last one."""
+        """Threads, last used first, with the number of turns and the status of the last one.
+
+        What is there only while a turn is replayed is left out.
+        """
         rows = await self._file.run(lambda db: list(db.query(_THREADS, [limit, offset])))
         for row in rows:
             del row["last_used"]
@@ -192,10 +195,12 @@ class Transcript:
 
 
 _THREADS = (
-    "SELECT page.*, (SELECT count(*) FROM turns WHERE thread_id = page.thread_id) AS turns, "
+    "SELECT page.*, (SELECT count(*) FROM turns WHERE thread_id = page.thread_id) AS turns, "  # noqa: S608 - our own names
     "(SELECT status FROM turns WHERE thread_id = page.thread_id "
     " ORDER BY number DESC LIMIT 1) AS status "
-    "FROM (SELECT * FROM threads ORDER BY last_used DESC LIMIT ? OFFSET ?) AS page"
+    "FROM (SELECT * FROM threads "
+    f"WHERE forked_from IS NULL OR thread_id NOT GLOB '{SCRATCH_REPLAY}*' "
+    "ORDER BY last_used DESC LIMIT ? OFFSET ?) AS page"
 )
 
 

@@ -15,6 +15,7 @@ from rolecall.config.schema import ModelSpec
 from rolecall.models.endpoint import Address, http_settings
 from rolecall.models.failures import RunnerGaveUp
 from rolecall.models.text.loose_json import read_value
+from rolecall.models.transport import no_certificates
 from rolecall.models.wire import CallOptions, Wire
 
 
@@ -80,7 +81,8 @@ def open_ollama(spec: ModelSpec, address: Address) -> Wire:
     """A model on an Ollama server, its context length set natively."""
     sampling = spec.sampling
     http = {**http_settings(spec.timeout_s, tls=address.tls), "headers": address.headers}
-    model = OllamaWire(model=spec.id, base_url=address.root, reasoning=True, client_kwargs=http)
+    unused = {"trust_env": False, "verify": no_certificates()}  # it opens clients of its own
+    model = OllamaWire(model=spec.id, base_url=address.root, reasoning=True, client_kwargs=unused)
     model._async_client = _PlainClient(host=address.root, **http)
     if address.api_key is None:  # else OLLAMA_API_KEY, meant for ollama.com, is sent along
         model._async_client._client.headers.pop("Authorization", None)

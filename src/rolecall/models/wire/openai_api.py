@@ -10,7 +10,6 @@ Foundry Local does, no finish reason before ``[DONE]``.
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import cache
@@ -28,6 +27,7 @@ from rolecall.models.answer_body import ended_as_announced, json_instead, told
 from rolecall.models.endpoint import Address, open_http
 from rolecall.models.event_stream import events, posted
 from rolecall.models.failures import RunnerGaveUp
+from rolecall.models.transport import no_certificates
 from rolecall.models.wire import CallOptions, Wire
 
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
@@ -240,7 +240,7 @@ def settings(spec: ModelSpec, address: Address, http: httpx.AsyncClient) -> dict
 @cache
 def _unused_client() -> httpx.Client:
     """ChatOpenAI wants a synchronous client too; its own would read the environment's proxies."""
-    return httpx.Client(trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    return httpx.Client(trust_env=False, verify=no_certificates())
 
 
 def settle(model: ChatOpenAI, http: httpx.AsyncClient) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rolecall.database import file_error
+from rolecall.database_errors import file_error
 from rolecall.routing.encoder.artefact import (
     ENCODER,
     EXAMPLES,

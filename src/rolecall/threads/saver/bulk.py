@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlite_utils import Database
 
-from rolecall.database import DatabaseFile
+from rolecall.database import DatabaseFile, TakesLong
 from rolecall.threads.saver import copies, reader, removal
 from rolecall.threads.saver.lines import Lines
 from rolecall.threads.saver.stock import Stock
@@ -34,10 +34,20 @@ class Bulk:
     def write(self, db: Database, items: Sequence[Step | Writes]) -> None:
         """Write steps and pending writes."""
         self._begin(db)
-        if self.stock.left(db):
-            for item in items:
-                self.stock.convert(db, item.serde, str(item.config["configurable"]["thread_id"]))
+        for item in items:
+            self.convert(db, item.serde, str(item.config["configurable"]["thread_id"]))
         self._writer.write(db, items)
+
+    def convert(self, db: Database, serde: SerializerProtocol, thread_id: str | None) -> None:
+        """Convert a thread, or all, where the stock saver's tables are still there.
+
+        Raises:
+            TakesLong: on an event loop.
+        """
+        if not self.stock.nothing_left and self.stock.left(db):
+            if self._file.on_loop:
+                raise TakesLong
+            self.stock.convert(db, serde, thread_id)
 
     def _begin(self, db: Database) -> None:
         self.lines.begin(db, self._file.rollbacks)

@@ -20,6 +20,7 @@ from rolecall.threads.saver.serializer import NotDecodable
 
 _LINES = 256
 _PARTS = 20_000
+_COUNTED_EACH = 16
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._lines: OrderedDict[tuple[str, str], Line] = OrderedDict()
+        self._added = 0
         self._epoch = 0
         self._version: int | None = None
         self._rollbacks = 0
@@ -92,11 +94,15 @@ class Lines:
         return line
 
     def _make_room(self) -> None:
-        """For one more line. Not at each use: counting takes longer than a write."""
-        held = sum(len(line.parts) for line in self._lines.values())
-        while self._lines and (len(self._lines) >= _LINES or held > _PARTS):
-            _, forgotten = self._lines.popitem(last=False)
-            held -= len(forgotten.parts)
+        """For one more line. Parts are counted now and then: it takes longer than a write."""
+        if len(self._lines) >= _LINES:
+            self._lines.popitem(last=False)
+        self._added += 1
+        if self._added % _COUNTED_EACH == 0:
+            held = sum(len(line.parts) for line in self._lines.values())
+            while self._lines and held > _PARTS:
+                _, forgotten = self._lines.popitem(last=False)
+                held -= len(forgotten.parts)
 
 
 def line_id_of(db: Database, thread_id: str, ns: str) -> int | None:

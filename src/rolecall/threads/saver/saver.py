@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -94,7 +93,7 @@ class ThreadSaver(BaseCheckpointSaver[Any]):
         Raises:
             StateError: the file cannot be written.
         """
-        await asyncio.wrap_future(self._put(config, checkpoint, metadata))
+        await self._file.add(self._bulk, Step(config, checkpoint, metadata, self.serde))
         return _at(config, checkpoint["id"])
 
     def put(
@@ -105,7 +104,8 @@ class ThreadSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """:meth:`aput`, blocking."""
-        self._put(config, checkpoint, metadata).result()
+        step = Step(config, checkpoint, metadata, self.serde)
+        self._file.submit_item(self._bulk, step).result()
         return _at(config, checkpoint["id"])
 
     async def aput_writes(
@@ -124,11 +124,7 @@ class ThreadSaver(BaseCheckpointSaver[Any]):
             StateError: the file cannot be written.
         """
         item = Writes(config, writes, task_id, task_path, self.serde)
-        written = asyncio.wrap_future(self._file.submit_item(self._bulk, item, wake=False))
-        await asyncio.wait([written], timeout=_PATIENCE_S)
-        if not written.done():
-            self._file.wake()
-        await written
+        await self._file.add(self._bulk, item, _PATIENCE_S)
 
     def put_writes(
         self,
@@ -140,11 +136,6 @@ class ThreadSaver(BaseCheckpointSaver[Any]):
         """:meth:`aput_writes`, blocking."""
         item = Writes(config, writes, task_id, task_path, self.serde)
         self._file.submit_item(self._bulk, item).result()
-
-    def _put(
-        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
-    ) -> Future[None]:
-        return self._file.submit_item(self._bulk, Step(config, checkpoint, metadata, self.serde))
 
     def get_next_version(self, current: Any, channel: None) -> Any:
         """The version after ``current``: counted, also where another saver wrote text."""
@@ -162,7 +153,7 @@ class ThreadSaver(BaseCheckpointSaver[Any]):
             UndecodableState: its bytes do not give it back; they are kept.
             StateError: the file cannot be read.
         """
-        return await self._file.run(self._get(config))
+        return await self._file.read(self._get(config))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """:meth:`aget_tuple`, blocking."""
@@ -219,7 +210,7 @@ class ThreadSaver(BaseCheckpointSaver[Any]):
 
     def _get(self, config: RunnableConfig) -> Callable[[Database], CheckpointTuple | None]:
         def get(db: Database) -> CheckpointTuple | None:
-            self._bulk.stock.convert(db, self.serde, str(config["configurable"]["thread_id"]))
+            self._bulk.convert(db, self.serde, str(config["configurable"]["thread_id"]))
             for _ in range(3):  # a step that was pruned while it was read: the next one
                 row = reader.find(db, config)
                 if row is None:

@@ -34,6 +34,6 @@ def execute(db: Database, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
     for start in range(0, len(rows), ROWS):
         some = rows[start : start + ROWS]
         marks = f"({', '.join('?' * len(some[0]))})"
-        db.execute(
+        db.conn.execute(
             sql.format(", ".join([marks] * len(some))), [value for row in some for value in row]
         )

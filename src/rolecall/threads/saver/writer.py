@@ -35,6 +35,7 @@ TurnOf = Callable[[Checkpoint, CheckpointMetadata], str | None]
 
 _BRANCH = "branch:to:"
 _TASKS = "__pregel_tasks"
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass
@@ -254,8 +255,7 @@ def next_nodes(values: Mapping[str, Any]) -> list[str]:
 
 
 def _json(metadata: CheckpointMetadata) -> str:
-    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "ignore").decode()
+    return _ENCODER.encode(metadata).encode("utf-8", "ignore").decode()
 
 
 def as_numbers(reference: Reference) -> list[int]:

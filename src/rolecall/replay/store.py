@@ -1,0 +1,152 @@
+"""``replays.db``: runs over many threads, one row per turn. What is there is on disk."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from rolecall.database import DatabaseFile
+from rolecall.errors import UsageError
+from rolecall.home import folder
+from rolecall.replay.comparison import Comparison
+
+migrations = Migrations("rolecall.replays")
+
+Place = tuple[str, int]
+"""A turn: its thread's id and its number there."""
+
+
+@migrations()
+def m001_runs_and_results(db: Database) -> None:
+    """Runs, and their results: a comparison, or why there is none."""
+    db.table("runs").create(
+        {
+            "id": int,
+            "digest": str,
+            "stack": str,
+            "started_at": float,
+            "finished_at": float,
+            "status": str,
+            "plan": str,
+        },
+        pk="id",
+    )
+    db.table("results").create(
+        {
+            "run": int,
+            "thread_id": str,
+            "turn": int,
+            "status": str,
+            "why": str,
+            "body": str,
+            "at": float,
+        },
+        pk=("run", "thread_id", "turn"),
+    )
+
+
+class ReplayStore:
+    """Runs and their results.
+
+    ``status`` of a run: ``running`` (or stopped on the way: the same command goes on with it),
+    ``partial`` (an endpoint failed; likewise) or ``done``. Of a result: ``ok``, ``error`` (asked
+    again when the run goes on) or ``left_out``.
+    """
+
+    def __init__(self, file: DatabaseFile) -> None:
+        self._file = file
+
+    async def unfinished(self, digest: str) -> tuple[int, dict[str, Any]] | None:
+        """The latest run of a plan that was not finished, with its plan."""
+        sql = "SELECT id, plan FROM runs WHERE digest = ? AND status != 'done' ORDER BY id DESC"
+        row = await self._file.run(lambda db: db.execute(sql, [digest]).fetchone())
+        return None if row is None else (int(row[0]), json.loads(row[1]))
+
+    async def begin(self, digest: str, stack: str, plan: dict[str, Any]) -> int:
+        """A new run."""
+        sql = "INSERT INTO runs (digest, stack, started_at, status, plan) VALUES (?, ?, ?, ?, ?)"
+        values = [digest, stack, time.time(), "running", json.dumps(plan)]
+        return await self._file.commit(lambda db: int(db.execute(sql, values).lastrowid or 0))
+
+    async def done(self, run: int) -> set[Place]:
+        """The turns of a run that are not to be asked again."""
+        sql = "SELECT thread_id, turn FROM results WHERE run = ? AND status != 'error'"
+        rows = await self._file.run(lambda db: db.execute(sql, [run]).fetchall())
+        return {(thread_id, number) for thread_id, number in rows}
+
+    async def keep(self, run: int, comparison: Comparison) -> None:
+        """Keep a comparison."""
+        status = "error" if comparison.failed else "ok"
+        body = json.dumps(comparison.as_json(), default=str)
+        place = (comparison.thread, comparison.turn)
+        await self._put(run, place, status, comparison.replay.error, body)
+
+    async def leave_out(self, run: int, place: Place, why: str) -> None:
+        """Note why there is no comparison of a turn."""
+        await self._put(run, place, "left_out", why, None)
+
+    async def _put(
+        self, run: int, place: Place, status: str, why: str | None, body: str | None
+    ) -> None:
+        sql = (
+            "INSERT OR REPLACE INTO results (run, thread_id, turn, status, why, body, at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)"
+        )
+        values = [run, *place, status, why, body, time.time()]
+
+        def write(db: Database) -> None:
+            db.execute(sql, values)
+
+        await self._file.commit(write)
+
+    async def end(self, run: int, status: str) -> None:
+        """Note how a run ended, or that it goes on."""
+        sql = "UPDATE runs SET status = ?, finished_at = ? WHERE id = ?"
+        values = [status, None if status == "running" else time.time(), run]
+
+        def write(db: Database) -> None:
+            db.execute(sql, values)
+
+        await self._file.commit(write)
+
+    async def run(self, run: int) -> dict[str, Any]:
+        """A run: its stack, status, plan, comparisons, and what was left out.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+
+        def read(db: Database) -> dict[str, Any] | None:
+            row = next(iter(db.query("SELECT * FROM runs WHERE id = ?", [run])), None)
+            if row is not None:
+                sql = "SELECT * FROM results WHERE run = ? ORDER BY rowid"
+                row["results"] = list(db.query(sql, [run]))
+            return row
+
+        found = await self._file.run(read)
+        if found is None:
+            raise UsageError(f"there is no run {run}; rolecall replay --runs lists them")
+        return found
+
+    async def runs(self, limit: int = 20) -> list[dict[str, Any]]:
+        """The newest runs first, with how many turns each has replayed."""
+        sql = (
+            "SELECT id, stack, started_at, finished_at, status, plan, "
+            "(SELECT count(*) FROM results WHERE run = runs.id AND status = 'ok') AS replayed "
+            "FROM runs ORDER BY id DESC LIMIT ?"
+        )
+        rows = await self._file.run(lambda db: list(db.query(sql, [limit])))
+        return [{**row, "turns": len(json.loads(row.pop("plan"))["turns"])} for row in rows]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def open_store() -> ReplayStore:
+    """The store of this home."""
+    return ReplayStore(DatabaseFile(folder() / "replays.db", migrations))

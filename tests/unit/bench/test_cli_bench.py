@@ -1,0 +1,183 @@
+"""``rolecall bench`` on the scripted runner."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rolecall.bench.store import BenchBusy, alone
+from rolecall.models.scripted import ScriptedReply, ScriptedRunner
+
+pytestmark = pytest.mark.usefixtures("one_model")
+
+Run = Callable[..., Any]
+
+CASES = [
+    {"prompt": "Say four.", "answer": "four", "id": "four"},
+    {"prompt": "Say five.", "answer": "five", "id": "five"},
+    {"prompt": "Say what you like.", "id": "free"},
+]
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> str:
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(case) + "\n" for case in CASES))
+    return str(path)
+
+
+def test_own_cases_are_scored_and_what_expects_nothing_is_unscored(
+    run: Run, runner: ScriptedRunner, cases: str
+) -> None:
+    runner.default = ScriptedReply("Four.")
+    done = run("bench", "--cases", cases, "--json")
+    assert done.code == 0
+    (row,) = done.json["rows"]
+    assert (row["suite"], row["role"], row["score"]) == ("mine", "reasoning", 0.5)
+    assert (row["cases"], row["scored"], row["unscored"], row["errors"]) == (3, 2, 1, 0)
+    assert row["interval"][0] <= 0.5 <= row["interval"][1]
+    assert row["output_tokens"] > 0
+    assert row["seconds"] > 0
+    assert "1 unscored" in " ".join(run("bench", "show").out.split())
+    assert "five" in run("bench", "show", "1", "--wrong").out
+    assert {call.body["temperature"] for call in runner.calls} == {0.0}
+    assert {call.body["seed"] for call in runner.calls} == {0}
+
+
+def test_a_second_run_is_compared_letter_by_letter(
+    run: Run, runner: ScriptedRunner, cases: str
+) -> None:
+    runner.default = ScriptedReply("Four.")
+    assert run("bench", "--cases", cases, "--json").json["repeat"] is None
+    same = run("bench", "--cases", cases, "--json").json["repeat"]
+    assert (same["run"], same["pairs"], same["identical"], same["different"]) == (1, 3, 3, [])
+    runner.default = lambda request: "five" if "five" in request.text else "Four."
+    told = run("bench", "--cases", cases)
+    assert "The same as run 2: 2 of 3 answers are identical, 1 scores changed" in told.out
+    assert "the runner answered otherwise: mine five (0 % → 100 %)" in told.out
+
+
+def test_models_are_compared_on_the_same_cases_and_bare(run: Run, two: str, cases: str) -> None:
+    options = ("--stack", two, "--cases", cases, "--model", "all", "--bare", "--json")
+    body = run("bench", *options).json
+    scores = {(row["model"], row["arm"]): row["score"] for row in body["rows"]}
+    assert scores == {
+        ("plain", "rolecall"): 0.5,
+        ("plain", "bare"): 0.5,
+        ("good", "rolecall"): 1.0,
+        ("good", "bare"): 1.0,
+    }
+    assert {line["difference"] for line in body["orchestration"]} == {0.0}
+    assert [line["difference"] for line in body["compared"]] == [0.5, 0.5]
+    (line,) = body["attribution"]
+    assert (line["of_model"], line["of_orchestration"]) == (0.5, 0.0)
+    difference = run("bench", "diff", "last@plain", "1@good@Q4", "--json").json
+    assert difference["second"] == "run 1, stack two (good@Q4)"
+    assert difference["suites"][0]["better"] == ["five"]
+    assert not difference["suites"][0]["significant"]
+    told = run("bench", "diff", "two@plain", "two@good").out
+    assert "not significant" in " ".join(told.split())
+
+
+def test_reports_are_whole_offline_and_escaped(
+    run: Run, runner: ScriptedRunner, tmp_path: Path, cases: str
+) -> None:
+    spec = {"id": "<b>x|y</b>", "endpoint": runner.endpoint}
+    stack = tmp_path / "odd.yaml"
+    stack.write_text(yaml.safe_dump({"models": {"router": spec, "reasoning": spec}}))
+    runner.models = ["<b>x|y</b>"]
+    page, text = tmp_path / "r.html", tmp_path / "r.md"
+    done = run("bench", "--stack", str(stack), "--cases", cases, "--report", str(page))
+    assert str(page) in done.out
+    assert run("bench", "show", "last", "--report", str(text)).code == 0
+    html = page.read_text(encoding="utf-8")
+    assert html.count("<svg") == 2
+    assert "<b>x" not in html
+    assert not re.search(r"(?:src|href)=|@import|url\(", html)
+    markdown = text.read_text(encoding="utf-8")
+    assert "x\\|y" in markdown
+    for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", markdown):
+        assert (tmp_path / name).read_text(encoding="utf-8").startswith("<svg")
+    assert markdown.count("](") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--suite", "chess"], "there is no suite 'chess'"),
+        (["--model", "none", "--suite", "speed"], "no stack has a model 'none'; models: tiny"),
+        (["--role", "legal", "--suite", "speed"], "no role legal"),
+        (["--set", "gsm8k"], "expected NAME=FILE"),
+        (["--set", "chess=x"], "no loader for 'chess'"),
+        (["--cases", "none.jsonl"], "none.jsonl cannot be read"),
+        (["--report", "x.pdf"], "ends in .html or .md"),
+        (["--stack", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_wrong_usage_says_what_would_be_right(run: Run, options: list[str], told: str) -> None:
+    done = run("bench", *options)
+    assert done.code == 2
+    assert told in " ".join(done.err.split())
+
+
+def test_a_wrong_case_is_told_before_anything_is_asked(
+    run: Run, runner: ScriptedRunner, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"prompt": "x", "anser": 1}\n')
+    done = run("bench", "--cases", str(path))
+    assert (done.code, runner.calls) == (2, [])
+    assert "mine.jsonl:1: anser" in done.err.replace("\n", "")
+
+
+def test_own_cases_cannot_pass_for_a_built_in_suite(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "coding.yaml"
+    path.write_text("- {prompt: x, answer: 1}\n")
+    done = run("bench", "--cases", str(path))
+    assert (done.code, "rename the file" in done.err) == (2, True)
+
+
+def test_a_role_that_a_stack_lacks_is_left_out_and_said(
+    run: Run, runner: ScriptedRunner, tmp_path: Path
+) -> None:
+    stack = tmp_path / "small.yaml"
+    spec = {"id": "tiny", "endpoint": runner.endpoint}
+    stack.write_text(yaml.safe_dump({"models": {"router": spec, "reasoning": spec}}))
+    done = run("bench", "--stack", str(stack), "--suite", "coding", "--suite", "speed", "--json")
+    assert done.code == 0
+    assert done.json["left_out"] == ["coding: stack small has no role coding"]
+    assert {row["suite"] for row in done.json["rows"]} == {"speed"}
+
+
+def test_without_a_sandbox_no_code_is_run_and_that_is_said(
+    run: Run, runner: ScriptedRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rolecall.bench.sandbox._WAYS", {})
+    done = run("bench", "--suite", "coding", "--suite", "speed", "--quick", "--json")
+    assert done.code == 0
+    assert "5 cases with tests: code of models is not run here" in done.json["left_out"][0]
+    assert {row["suite"] for row in done.json["rows"]} == {"speed"}
+
+
+def test_two_benchmarks_do_not_measure_each_other(run: Run, cases: str) -> None:
+    with alone():
+        done = run("bench", "--cases", cases)
+        assert done.code == BenchBusy.exit_code
+        assert "another benchmark is running" in done.err
+    assert run("bench", "--cases", cases).code == 0
+
+
+def test_runs_are_listed_and_a_missing_one_is_told(run: Run, cases: str) -> None:
+    assert "no runs yet" in run("bench", "list").out
+    run("bench", "--cases", cases)
+    (listed,) = run("bench", "list", "--json").json["runs"]
+    assert (listed["status"], listed["answered"], listed["plan"]["cases"]) == ("done", 3, 3)
+    assert "3 of 3" in run("bench", "list").out
+    for command in (("show", "7"), ("show", "x"), ("diff", "1", "7"), ("diff", "1", "none")):
+        assert run("bench", *command).code == 2
