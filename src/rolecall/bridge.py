@@ -276,9 +276,16 @@ async def _to_the_end(work: Pushing[T], put: Callable[[T | _End], None]) -> None
 
 
 async def _stopped(task: _Task[Any], waiting: asyncio.Future[Any]) -> None:
-    if not waiting.done():
-        task.cancel()
-        await asyncio.wait([waiting], timeout=task.wait_s)
+    if waiting.done():
+        return
+    task.cancel()
+    waiting.add_done_callback(_heard)  # who waits was cancelled, and does not hear how it ends
+    await asyncio.wait([waiting], timeout=task.wait_s)
+
+
+def _heard(waiting: asyncio.Future[Any]) -> None:
+    if not waiting.cancelled():
+        waiting.exception()
 
 
 async def _drain(source: AsyncIterator[T], put: Callable[[T], None]) -> None:

@@ -10,6 +10,7 @@ wait together are committed together.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 import time
@@ -60,6 +61,7 @@ class DatabaseFile:
         self._called: asyncio.AbstractEventLoop | None = None
         self._uncopied = 0
         self._closed = threading.Event()
+        self._process = os.getpid()
         self.rollbacks = 0
         """How many transactions of this connection were given up."""
         self.on_loop = False
@@ -77,6 +79,7 @@ class DatabaseFile:
 
     def submit(self, work: Callable[[Database], T]) -> Future[T]:
         """Queue ``work(database)``; statements run in the order in which they were queued."""
+        self._must_be_ours()
         return self._thread.submit(self._run_here, work)
 
     async def commit(self, work: Callable[[Database], T]) -> T:
@@ -93,6 +96,7 @@ class DatabaseFile:
 
     def submit_write(self, work: Callable[[Database], T]) -> Future[T]:
         """Queue a write; the future is done once it is committed."""
+        self._must_be_ours()
         outcome: Future[T] = Future()
         self._writes.add(Write(work, outcome=outcome))
         self._wake()
@@ -100,6 +104,7 @@ class DatabaseFile:
 
     def submit_item(self, bulk: BulkWriter, item: Any) -> Future[None]:
         """Queue an item; those that wait for the same bulk writer are handed to it together."""
+        self._must_be_ours()
         outcome: Future[None] = Future()
         self._writes.add(Write(bulk=bulk, item=item, outcome=outcome))
         self._wake()
@@ -158,8 +163,13 @@ class DatabaseFile:
         return outcome
 
     def _must_be_open(self) -> None:
+        self._must_be_ours()
         if self._closed.is_set():
             raise RuntimeError(f"{self.path.name} was closed")
+
+    def _must_be_ours(self) -> None:
+        if os.getpid() != self._process:  # its thread is not in a forked process
+            raise RuntimeError(f"a forked process opens {self.path.name} itself")
 
     def _commit_on_loop(self) -> None:
         self._called = None  # first: what is queued from here on calls again
@@ -230,7 +240,7 @@ class DatabaseFile:
         self.on_loop = on_loop
         try:
             return work(self._open(0 if on_loop else _BUSY_TIMEOUT_MS))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise state_error(self.path, error) from error
         except OSError as error:
             raise file_error("use", self.path, error) from error
@@ -239,7 +249,7 @@ class DatabaseFile:
 
     def close(self) -> None:
         """Finish what is queued and close the file. May be called twice."""
-        if self._closed.is_set():
+        if self._closed.is_set() or os.getpid() != self._process:
             return
         self._closed.set()
         self._thread.submit(self._close_here).result()

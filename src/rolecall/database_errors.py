@@ -8,11 +8,22 @@ from pathlib import Path
 
 from rolecall.errors import StateError
 
+_LONGEST = 200
+_DAMAGED = (
+    "malformed",
+    "not a database",
+    "Could not decode",
+    "codec can't decode",
+    "already exists",
+)
 
-def state_error(path: Path, error: sqlite3.Error) -> StateError:
+
+def state_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StateError:
     """What a database error means to the user, and what to do about it."""
     text = str(error)
-    if "malformed" in text or "not a database" in text:
+    if len(text) > _LONGEST:  # SQLite quotes a text that is not UTF-8 as a whole
+        text = text[:_LONGEST] + "…"
+    if any(sign in text for sign in _DAMAGED):
         remedy = (
             "it is damaged. rolecall threads check --repair saves what can be read of threads and "
             f"traces. Move {path.name} (and {path.name}-wal, -shm) away to start afresh"

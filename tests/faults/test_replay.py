@@ -74,21 +74,23 @@ def hangs_at(thread: str) -> Callable[[Request], ScriptedReply | str]:
     return answer
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_batch_that_is_stopped_goes_on(
-    number: signal.Signals, runner: ScriptedRunner, brain: Any, stack_b: Path, rolecall_home: Path
+def test_a_batch_that_is_ended_or_killed_goes_on(
+    runner: ScriptedRunner, brain: Any, stack_b: Path, rolecall_home: Path
 ) -> None:
-    brain.default = hangs_at("b")  # d and c are answered before
-    with rolecall("replay", "--all", "--stack", str(stack_b)) as process:
-        eventually(lambda: any(call.text == "hello b" for call in runner.calls[len(THREADS) :]))
-        os.kill(process.pid, number)
-        _, err = process.communicate(timeout=60)
-    if number == signal.SIGTERM:
-        assert process.returncode == 130
-        assert "the same command goes on with it" in err
-        assert "Traceback" not in err
-        rows = query(rolecall_home / "threads.db", "SELECT thread_id FROM threads ORDER BY 1")
-        assert [row[0] for row in rows] == list(THREADS)
+    arguments = ("replay", "--all", "--stack", str(stack_b))
+    for thread, number in (("c", signal.SIGTERM), ("b", signal.SIGKILL)):
+        brain.default = hangs_at(thread)
+        asked = len(runner.calls)
+        with rolecall(*arguments) as process:
+            eventually(lambda t=thread, n=asked: _asked(runner, t, n))  # type: ignore[misc]
+            os.kill(process.pid, number)
+            _, err = process.communicate(timeout=60)
+        if number == signal.SIGTERM:
+            assert process.returncode == 130
+            assert "the same command goes on with it" in err
+            assert "Traceback" not in err
+            rows = query(rolecall_home / "threads.db", "SELECT thread_id FROM threads ORDER BY 1")
+            assert [row[0] for row in rows] == list(THREADS)
     kept = query(rolecall_home / "replays.db", "SELECT thread_id, status FROM results")
     assert kept == [("d", "ok"), ("c", "ok")]
     brain.default = "B again"
@@ -101,3 +103,7 @@ def test_a_batch_that_is_stopped_goes_on(
     with Assistant.open(stack_b) as assistant:
         listed = bridge.run(assistant.transcript.threads())
     assert sorted(row["thread_id"] for row in listed) == list(THREADS)
+
+
+def _asked(runner: ScriptedRunner, thread: str, after: int) -> bool:
+    return any(call.text == f"hello {thread}" for call in runner.calls[after:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import os
 import signal
 import subprocess
@@ -375,3 +376,20 @@ def test_an_interrupt_before_the_first_step_does_not_wait(monkeypatch: pytest.Mo
     with pytest.raises(KeyboardInterrupt):
         bridge.run(never())
     assert time.monotonic() - started < 3
+
+
+async def test_how_a_cancelled_call_ends_is_no_complaint_of_the_loop() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+
+    async def ends_otherwise() -> None:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            raise KeyError("stopped") from None
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(bridge.arun(ends_otherwise()), 0.05)
+    gc.collect()
+    await asyncio.sleep(0.05)
+    assert complaints == []

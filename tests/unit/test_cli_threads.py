@@ -93,6 +93,14 @@ def test_a_question_is_edited_in_a_fork(used: Run) -> None:
     assert [m["thread_id"] for m in found["matches"]] == ["c"]
 
 
+def test_steps_are_paged_by_number_and_by_id(used: Run) -> None:
+    steps = used("threads", "show", "one", "--steps", "--json").json["steps"]
+    for before in (str(steps[2]["step"]), steps[2]["checkpoint_id"]):
+        page = used("threads", "show", "one", "--steps", "-n", "2", "--before", before, "--json")
+        assert page.json["steps"] == steps[3:5]
+    assert used("threads", "show", "one", "--steps", "--before", "99").code == 2
+
+
 def test_traces_are_not_put_in_the_place_of_threads(used: Run, rolecall_home: Path) -> None:
     refused = used("threads", "restore", str(rolecall_home / "telemetry.db"))
     assert (refused.code, "it has no threads" in refused.err) == (5, True)

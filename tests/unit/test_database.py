@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import sqlite3
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -223,8 +225,15 @@ def add(name: str) -> Callable[[Database], None]:
 async def test_writes_that_wait_together_share_a_transaction(file: DatabaseFile) -> None:
     await file.run(count)
     seen: list[str] = []
-    release = threading.Event()
-    held = file.submit(lambda db: db.conn.set_trace_callback(seen.append) or release.wait(5))
+    began, release = threading.Event(), threading.Event()
+
+    def hold(db: Database) -> None:
+        db.conn.set_trace_callback(seen.append)
+        began.set()
+        release.wait(5)
+
+    held = file.submit(hold)
+    await asyncio.to_thread(began.wait, 5)
     writes = [asyncio.ensure_future(file.commit(add(str(n)))) for n in range(20)]
     await asyncio.sleep(0)
     release.set()
@@ -378,3 +387,46 @@ async def test_a_write_that_sqlite_refuses_is_a_state_error(file: DatabaseFile) 
         await file.commit(lambda db: db.execute("INSERT INTO nowhere VALUES (1)"))
     await file.commit(add("a"))
     assert await file.run(count) == 1
+
+
+def test_a_forked_process_is_told_to_open_the_file_itself(file: DatabaseFile) -> None:
+    file.submit(count).result()
+    context = multiprocessing.get_context("fork")
+    told = context.SimpleQueue()
+
+    def child() -> None:
+        try:
+            file.submit(count)
+        except RuntimeError as error:
+            told.put(str(error))
+        file.close()
+        told.put("closed")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
+        process = context.Process(target=child)
+        process.start()
+    process.join(10)
+    assert process.exitcode == 0
+    assert "opens test.db itself" in told.get()
+    assert told.get() == "closed"
+    assert file.submit(count).result() == 0
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        sqlite3.OperationalError(f"Could not decode to UTF-8 column 'q' with text '{'x' * 5000}'"),
+        sqlite3.OperationalError("table journal already exists"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    ],
+)
+async def test_damage_is_told_shortly_with_the_command_that_repairs(
+    file: DatabaseFile, problem: Exception
+) -> None:
+    def work(db: Database) -> None:
+        raise problem
+
+    with pytest.raises(StateError, match="threads check --repair") as told:
+        await file.run(work)
+    assert len(str(told.value)) < 700

@@ -57,7 +57,9 @@ def show(
     limit: LimitOption = 20,
     before: Annotated[
         str | None,
-        typer.Option("--before", help="Page: turns before this number, steps before this id."),
+        typer.Option(
+            "--before", help="Page: turns before this number, steps before this number or id."
+        ),
     ] = None,
     steps: Annotated[bool, typer.Option("--steps", help="Show saved steps, not turns.")] = False,
     turn: Annotated[

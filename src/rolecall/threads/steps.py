@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from rolecall.database import DatabaseFile
+from rolecall.threads.checkpoints import find_step
 from rolecall.threads.saver import ThreadSaver
 from rolecall.threads.thread_id import check_thread_id, unknown_thread
 from rolecall.threads.transcript import Transcript
@@ -24,9 +25,11 @@ async def steps_of(
     """Steps of a thread, or of its turn number ``turn``, newest first; see ``Assistant.steps``.
 
     Raises:
-        UnknownThread, UsageError: there is no such thread or turn.
+        UnknownThread, UsageError: there is no such thread, turn or step number ``before``.
     """
     thread_id = check_thread_id(thread)
+    if before is not None and before.lstrip("-").isdigit():
+        before = (await find_step(saver, thread_id, before)).checkpoint["id"]
     if turn is not None:
         own = (await transcript.turn(thread_id, turn))["turn_id"]
         return await steps_of_turn(saver, thread_id, own, limit, before)

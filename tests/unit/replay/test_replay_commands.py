@@ -119,8 +119,6 @@ def test_wrong_usage_is_told_before_anything_is_asked(
         ("one", "--own-history"): "--all-turns",
         ("one", "--report", "x.pdf"): "ends in .html or .md",
         ("one", "--report", str(tmp_path / "no" / "x.md")): "there is no folder",
-        ("nobody",): "rolecall threads list",
-        ("one", "--at", "77"): "threads show one --steps",
         ("--all", "--since", "soon"): "expected 7d or a date",
         ("--show", "9"): "replay --runs",
     }.items():

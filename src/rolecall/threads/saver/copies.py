@@ -7,6 +7,7 @@ import json
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlite_utils import Database
 
+from rolecall.threads.saver.encoding import readable_metadata
 from rolecall.threads.saver.lines import head_of
 from rolecall.threads.saver.reader import Row
 from rolecall.threads.saver.removal import parts_of
@@ -65,7 +66,7 @@ def copy_step(db: Database, serde: SerializerProtocol, row: Row, target: str) ->
         "INSERT INTO saver_lines (thread_id, ns) VALUES (?, ?)", [target, row.ns]
     ).lastrowid
     base, shift = row.line_id << SHIFT, (int(new or 0) - row.line_id) << SHIFT
-    metadata = json.dumps({**json.loads(row.metadata), "parents": {}}, ensure_ascii=False)
+    metadata = json.dumps({**readable_metadata(row.metadata), "parents": {}}, ensure_ascii=False)
     db.execute(
         f"INSERT INTO saver_steps (step_id, line_id, {_STEPS}) "  # noqa: S608 - our own names
         "SELECT step_id + ?, ?, checkpoint_id, NULL, step, source, turn_id, next, NULL, ts, ?, "

@@ -7,6 +7,7 @@ the format and never changes; another one would get another mark.
 
 from __future__ import annotations
 
+import json
 import zlib
 from hashlib import blake2b
 from typing import Any
@@ -66,6 +67,29 @@ def unpack(serde: SerializerProtocol, kind: str, body: bytes) -> Any:
         raise NotDecodable(str(error)) from error
 
 
+def metadata_of(text: Any) -> dict[str, Any]:
+    """A step's metadata.
+
+    Raises:
+        NotDecodable: the text is damaged.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise NotDecodable(f"damaged metadata: {error}") from error
+    if not isinstance(found, dict):
+        raise NotDecodable("damaged metadata: not an object")
+    return found
+
+
+def readable_metadata(text: Any) -> dict[str, Any]:
+    """A step's metadata; nothing where it is damaged."""
+    try:
+        return metadata_of(text)
+    except NotDecodable:
+        return {}
+
+
 def compressed(kind: str, packed: bytes) -> tuple[str, bytes]:
     """The smaller of the bytes as they are and compressed."""
     if len(packed) < _WORTH_BYTES:
@@ -81,6 +105,8 @@ def plain(kind: str, body: bytes) -> tuple[str, bytes]:
     Raises:
         NotDecodable: the bytes are damaged.
     """
+    if not isinstance(kind, str) or not isinstance(body, bytes):
+        raise NotDecodable("a value is not of the type it was saved with")
     if not kind.endswith(_MARK):
         return kind, body
     work = zlib.decompressobj(wbits=_RAW, zdict=_DICTIONARY)

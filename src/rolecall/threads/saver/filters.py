@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from rolecall.threads.saver.encoding import readable_metadata
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -25,7 +26,7 @@ def matches(metadata_json: str, filter: Mapping[str, Any] | None) -> bool:  # no
     """Whether metadata holds all that a filter names; a dotted key looks inside."""
     if not filter:
         return True
-    metadata = json.loads(metadata_json)
+    metadata = readable_metadata(metadata_json)
     return all(_dig(metadata, key) == value for key, value in filter.items())
 
 

@@ -6,7 +6,6 @@ Bounded: a call looks at some steps only, and where it stopped is kept with the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlite_utils import Database
 
+from rolecall.threads.saver.encoding import readable_metadata
 from rolecall.threads.saver.lines import line_id_of, span
 from rolecall.threads.saver.removal import delete_line, delete_steps
 
@@ -148,7 +148,7 @@ def _each(db: Database, after: int, border: int) -> Iterator[_Step]:
             parent_id,
             turn_id,
             bool(has_writes),
-            DELTA in metadata and DELTA in json.loads(metadata),
+            DELTA in str(metadata) and DELTA in readable_metadata(metadata),
         )
 
 

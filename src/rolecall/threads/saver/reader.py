@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from sqlite_utils import Database
 
 from rolecall.errors import UndecodableState
 from rolecall.threads.saver.body import unpack_body
-from rolecall.threads.saver.encoding import unpack
+from rolecall.threads.saver.encoding import metadata_of, unpack
 from rolecall.threads.saver.filters import check_filter, matches
 from rolecall.threads.saver.lines import line_id_of, span
 from rolecall.threads.saver.serializer import NotDecodable
@@ -80,6 +79,7 @@ def load(db: Database, serde: SerializerProtocol, row: Row) -> CheckpointTuple |
     try:
         checkpoint = _checkpoint(db, serde, row)
         writes = _writes(db, serde, row)
+        metadata: Any = metadata_of(row.metadata)
     except NotDecodable as error:
         still = db.execute("SELECT 1 FROM saver_steps WHERE step_id = ?", [row.step_id]).fetchone()
         if still is None:
@@ -88,7 +88,7 @@ def load(db: Database, serde: SerializerProtocol, row: Row) -> CheckpointTuple |
     return CheckpointTuple(
         _config(row, row.checkpoint_id),
         checkpoint,
-        json.loads(row.metadata),
+        metadata,
         _config(row, row.parent_id) if row.parent_id else None,
         writes,
     )
@@ -189,7 +189,7 @@ def _number_of(db: Database, line_id: int, checkpoint_id: Any) -> int | None:
 
 
 def _checkpoint(db: Database, serde: SerializerProtocol, row: Row) -> Checkpoint:
-    if row.kind.startswith(STOCK):
+    if isinstance(row.kind, str) and row.kind.startswith(STOCK):
         whole: Checkpoint = unpack(serde, row.kind.removeprefix(STOCK), row.body)
         if not isinstance(whole, dict):
             raise NotDecodable("this is no checkpoint")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlite_utils import Database
 
 from rolecall.threads.saver.body import unpack_body
+from rolecall.threads.saver.encoding import metadata_of, readable_metadata
 from rolecall.threads.saver.lines import span
 from rolecall.threads.saver.serializer import NotDecodable
 
@@ -48,7 +48,7 @@ def delete_for_runs(db: Database, serde: SerializerProtocol, run_ids: Sequence[s
     for step_id, line_id, metadata in db.execute(
         "SELECT step_id, line_id, metadata FROM saver_steps"
     ):
-        if str(json.loads(metadata).get("run_id")) in wanted:
+        if str(readable_metadata(metadata).get("run_id")) in wanted:
             found.setdefault(line_id, []).append(step_id)
     for line_id, step_ids in found.items():
         delete_steps(db, serde, line_id, step_ids)
@@ -65,7 +65,7 @@ def keep_latest(db: Database, serde: SerializerProtocol, thread_id: str) -> None
             "ORDER BY step_id DESC",
             span(line_id),
         ).fetchall()
-        if rows and _DELTA not in json.loads(rows[0][1]):
+        if rows and _DELTA not in metadata_of(rows[0][1]):
             delete_steps(db, serde, line_id, [row[0] for row in rows[1:]])
 
 
