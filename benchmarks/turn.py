@@ -26,17 +26,15 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from pydantic import SecretStr
 
-import rolecall.assistant
 from benchmarks.measure import p50, p95, temporary_home, verdict
 from benchmarks.peers import Router, litellm_router, scripted_server
 from rolecall import Assistant, load_stack
-from rolecall.telemetry.recorder import NoRecorder
 
 _WARM_UP = 10
 _AT_ONCE, _BURSTS = 50, 6
 _QUESTION, _ANSWER = "Which sort is stable?", "Merge sort is stable."
 _HTTPX, _OPENAI, _BARE = "plain httpx", "ChatOpenAI", "bare 4-node graph + AsyncSqliteSaver"
-_OURS, _SILENT = "Rolecall turn, everything on", "Rolecall turn, telemetry off"
+_OURS = "Rolecall turn, everything on"
 _ROUTER = "LiteLLM Router, one call"
 
 Call = Callable[[], Awaitable[object]]
@@ -69,8 +67,6 @@ def main() -> None:
     if router is not None:
         ratio = ours / p50(times[_ROUTER])
         print(f"turn: Rolecall / LiteLLM Router's call = {ratio:.2f}  goal: {verdict(ratio, 1.0)}")
-    ratio = ours / p50(times[_SILENT])
-    print(f"turn: telemetry on / off               = {ratio:.3f}  {verdict(ratio, 1.03)}")
     ratio = p50(speeds[_OURS]) / p50(speeds[_BARE])
     print(
         f"{_AT_ONCE} at once: Rolecall / bare graph      = {ratio:.2f}  "
@@ -89,7 +85,7 @@ async def _measure(
     ):
         graph = _bare_graph(model, saver)
         number = iter(range(10**6))
-        with _assistant(url, home / "on") as on, _assistant(url, home / "off", False) as off:
+        with _assistant(url, home / "on") as assistant:
 
             async def bare() -> object:
                 config = {"configurable": {"thread_id": f"bare-{next(number)}"}}
@@ -99,8 +95,7 @@ async def _measure(
                 _HTTPX: lambda: http.post(f"{url}/v1/chat/completions", json=body),
                 _OPENAI: lambda: model.ainvoke(_QUESTION),
                 _BARE: bare,
-                _OURS: lambda: on.aask(_QUESTION, role="reasoning"),
-                _SILENT: lambda: off.aask(_QUESTION, role="reasoning"),
+                _OURS: lambda: assistant.aask(_QUESTION, role="reasoning"),
             }
             times = await _one_by_one(sides, router, rounds)
             speeds = await _at_once({name: sides[name] for name in (_BARE, _OURS)}, router)
@@ -146,28 +141,20 @@ async def _at_once(sides: dict[str, Call], router: Router | None) -> dict[str, l
 
 
 @contextmanager
-def _assistant(url: str, home: Path, telemetry: bool = True) -> Iterator[Assistant]:
+def _assistant(url: str, home: Path) -> Iterator[Assistant]:
     """An assistant with a home of its own."""
     home.mkdir()
     stack = home / "bench.yaml"
     spec = f"{{id: tiny, endpoint: '{url}/v1', max_concurrency: {_AT_ONCE}}}"
     stack.write_text(f"models: {{router: {spec}, reasoning: {spec}, coding: {spec}}}\n")
-    before, opens = os.environ["ROLECALL_HOME"], rolecall.assistant.open_recorder
+    before = os.environ["ROLECALL_HOME"]
     os.environ["ROLECALL_HOME"] = str(home)
-    if not telemetry:
-        rolecall.assistant.open_recorder = lambda settings: _Silent()  # type: ignore[assignment,return-value]
     try:
         opened = Assistant.open(load_stack(stack))
     finally:
-        os.environ["ROLECALL_HOME"], rolecall.assistant.open_recorder = before, opens
+        os.environ["ROLECALL_HOME"] = before
     with opened:
         yield opened
-
-
-class _Silent(NoRecorder):
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def _bare_graph(model: ChatOpenAI, saver: AsyncSqliteSaver) -> Any:

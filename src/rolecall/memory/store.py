@@ -23,7 +23,7 @@ class SummaryStore:
             row = db.execute(sql, [thread_id, covers]).fetchone()
             return None if row is None else str(row[0])
 
-        return await self._file.run(read)
+        return await self._file.read(read)
 
     async def save(self, thread_id: str, covers: str, turns: int, prose: str) -> None:
         """Keep the prose of a thread's first ``turns`` turns, unless there is some of more.

@@ -45,7 +45,7 @@ async def prune_thread(
         return pruned
 
     removed = 0
-    more, free = await file.run(look)
+    more, free = await file.read(look)
     for _ in range(_BITES if more else 0):
         pruned = await file.commit(prune)
         removed += pruned.removed
