@@ -90,7 +90,7 @@ async def find_step(saver: ThreadSaver, thread_id: str, step: str | None) -> Che
         config = thread_config(thread_id, checkpoint_id=step)
         found = await saver.aget_tuple(config) if step else None
     if found is None:
-        which = "saved step yet" if step is None else f"step {step!r}"
+        which = "saved step yet" if step is None else f"step {step}"
         raise UsageError(
             f"thread {thread_id} has no {which}; rolecall threads show {thread_id} --steps"
         )
