@@ -43,9 +43,9 @@ def test_a_fork_of_the_latest_step_and_of_a_fork(
     assert [t["question"] for t in turns(assistant, second)] == ["one"]
     with pytest.raises(UsageError, match="exists already"):
         assistant.fork("t", new=first)
-    with pytest.raises(UsageError, match="no step '99'"):
+    with pytest.raises(UsageError, match="no step 99"):
         assistant.fork("t", step="99")
-    with pytest.raises(UsageError, match="no step 'nonsense'"):
+    with pytest.raises(UsageError, match="no step nonsense"):
         assistant.fork("t", step="nonsense")
     with pytest.raises(UnknownThread):
         assistant.fork("nobody")
