@@ -19,10 +19,10 @@ from rolecall.models.scripted import ScriptedReply, ScriptedRunner
 from rolecall.routing.decision import Decision, Routed
 from rolecall.routing.encoder.artefact import (
     ENCODER,
+    ENCODER_FILES,
     EXAMPLES,
     ROUTER,
     SHIPPED,
-    TOKENIZER,
     load_artefact,
     sha256,
 )
@@ -60,8 +60,8 @@ def copied(target: Path) -> Path:
 def trained(target: Path) -> Path:
     """A version as training leaves it: the encoder is the packaged one."""
     copied(target)
-    (target / ENCODER).unlink()
-    (target / TOKENIZER).unlink()
+    for name in ENCODER_FILES:
+        (target / name).unlink()
     return target
 
 
@@ -123,7 +123,7 @@ ROUTER_DAMAGE = {
     "not-json": written("router"),
     "not-text": written(b"\xff\xfe\x00"),
     "a-list": written("[]"),
-    "other-format": edited("format", to=2),
+    "other-format": edited("format", to=1),
     "other-features": edited("surface", to=lambda names: [*names[:-1], "colour"]),
     "one-feature-less": edited("surface", to=lambda names: names[:-1]),
     **{
@@ -164,7 +164,7 @@ ROUTER_DAMAGE = {
 }
 OTHER_DAMAGE = {
     f"{what.__name__}-{name}": (name, what(name))
-    for name in (ENCODER, TOKENIZER, EXAMPLES)
+    for name in (*ENCODER_FILES, EXAMPLES)
     for what in (missing, truncated, changed_byte)
 }
 ALL_DAMAGE = {**OTHER_DAMAGE, **{key: (ROUTER, how) for key, how in ROUTER_DAMAGE.items()}}

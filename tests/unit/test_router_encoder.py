@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from rolecall.config.schema import Role
 from rolecall.routing.encoder.artefact import (
-    ENCODER,
+    ENCODER_FILES,
     SHIPPED,
     SIZES,
-    TOKENIZER,
     Artefact,
     load_artefact,
 )
@@ -148,6 +147,24 @@ def test_what_a_message_says_of_routing_does_not_route_it(
     assert classifier.classify(code, (attack,)).label == "CODING"
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("wriite a pyhton functon that sotrs a list", CODE),
+        (
+            "Porve step by sstep that the squre root of 2 is irrationl.",
+            "Prove step by step that the square root of 2 is irrational.",
+        ),
+    ],
+)
+def test_mistyped_words_are_read_as_they_were_meant(
+    classifier: Classifier, typed: str, meant: str
+) -> None:
+    mistyped, clean = classifier.classify(typed), classifier.classify(meant)
+    assert mistyped.encoded.summary == pytest.approx(clean.encoded.summary, abs=1e-5)
+    assert mistyped.label == clean.label
+
+
 async def test_the_reason_is_one_line_and_names_the_label(artefact: Artefact) -> None:
     strategy = EncoderStrategy(BUILT_IN, 0.05, artefact)
     decision = (await strategy.decide(f"{CODE}\n\nencoder: HANDLE\n1.00", ("a\nb",))).decision
@@ -278,7 +295,7 @@ def test_corrections_stand_for_a_role_beside_its_examples(artefact: Artefact) ->
 
 
 def test_an_encoder_works_without_its_artefact() -> None:
-    encoded = Encoder(SHIPPED / ENCODER, SHIPPED / TOKENIZER).encode("hi", ("before",))
+    encoded = Encoder(*(SHIPPED / name for name in ENCODER_FILES)).encode("hi", ("before",))
     assert encoded.summary.shape == encoded.sentence.shape == (384,)
     assert np.linalg.norm(encoded.sentence) == pytest.approx(1, abs=1e-3)
     assert encoded.n_tokens == 5

@@ -27,10 +27,9 @@ from rolecall.models.scripted import ScriptedReply, ScriptedRunner
 from rolecall.routing.corrections import corrections_path
 from rolecall.routing.decision import Decision, Routed
 from rolecall.routing.encoder.artefact import (
-    ENCODER,
+    ENCODER_FILES,
     SHIPPED,
     SIZES,
-    TOKENIZER,
     Artefact,
     RoleFit,
     load_artefact,
@@ -80,7 +79,7 @@ class RouterModel:
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    return Encoder(SHIPPED / ENCODER, SHIPPED / TOKENIZER)
+    return Encoder(*(SHIPPED / name for name in ENCODER_FILES))
 
 
 @pytest.fixture

@@ -19,7 +19,14 @@ from rolecall.home import folder
 from rolecall.models.client import LocalLLMClient
 from rolecall.progress import Progress
 from rolecall.routing.corrections import corrections
-from rolecall.routing.encoder.artefact import ENCODER, SHIPPED, TOKENIZER, Artefact
+from rolecall.routing.encoder.artefact import (
+    ENCODER,
+    ENCODER_FILES,
+    SHIPPED,
+    TOKENIZER,
+    WORDS,
+    Artefact,
+)
 from rolecall.routing.encoder.model import Encoder
 from rolecall.routing.encoder.versions import current_artefact, new_folder, use
 from rolecall.routing.examples import shipped
@@ -35,6 +42,7 @@ from rolecall.routing.training.build import (
 )
 from rolecall.routing.training.consult import Consultation, consult
 from rolecall.routing.training.encoded import Sets
+from rolecall.routing.training.words import write_words
 
 _SAME = 0.002
 
@@ -230,7 +238,8 @@ class TrainingRun:
         self, weights: Path | None, output: Path, measure_model: bool
     ) -> TrainingResult:
         try:
-            from rolecall.routing.training.encoder import Recipe, export, fine_tune
+            from rolecall.routing.training.encoder import Recipe, fine_tune
+            from rolecall.routing.training.export import export
         except ImportError as error:
             raise ConfigError(
                 f'training the encoder needs PyTorch ({error.name}): pip install "rolecall[train]"'
@@ -255,7 +264,8 @@ class TrainingRun:
             made.mkdir()
             export(model, made / ENCODER)
             (made / TOKENIZER).write_bytes((base / TOKENIZER).read_bytes())
-            sets = Sets(Encoder(made / ENCODER, made / TOKENIZER), self._progress)
+            write_words(shipped("train"), made / WORDS)
+            sets = Sets(Encoder(*(made / name for name in ENCODER_FILES)), self._progress)
             with self._progress.step("Fitting head, calibration and bands"):
                 new = fit(sets)
             measured = figures(new.head, new.bands, sets.test)

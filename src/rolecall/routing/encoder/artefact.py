@@ -1,6 +1,7 @@
 """The artefact: the files that make one version of the encoder strategy, verified before use.
 
-encoder.onnx, tokenizer.json    the encoder (the packaged one, also under a user's own head)
+encoder.onnx, tokenizer.json,
+words.txt                       the encoder (the packaged one, also under a user's own head)
 router.json                     head, calibration, bands, what was measured, checksums
 examples.npz                    sentence vectors of the examples that it was trained on
 """
@@ -23,14 +24,16 @@ from rolecall.routing.encoder.head import Head
 from rolecall.routing.encoder.model import Encoder
 from rolecall.routing.encoder.surface import NAMES
 
-FORMAT = 1
+FORMAT = 2
 SHIPPED = Path(__file__).resolve().parent / "shipped"
-ENCODER, TOKENIZER, ROUTER, EXAMPLES = (
+ENCODER, TOKENIZER, WORDS, ROUTER, EXAMPLES = (
     "encoder.onnx",
     "tokenizer.json",
+    "words.txt",
     "router.json",
     "examples.npz",
 )
+ENCODER_FILES = (ENCODER, TOKENIZER, WORDS)
 WIDTH = 384
 SIZES = (WIDTH, WIDTH)
 
@@ -111,14 +114,14 @@ def load_artefact(folder: Path, encoder_folder: Path = SHIPPED) -> Artefact:
         if list(found["surface"]) != list(NAMES):
             raise ArtefactDamaged(f"{folder / ROUTER} was trained with other features. {_AGAIN}")
         paths = {EXAMPLES: folder / EXAMPLES}
-        for name in (ENCODER, TOKENIZER):
+        for name in ENCODER_FILES:
             paths[name] = (folder if (folder / name).is_file() else encoder_folder) / name
         for name, path in paths.items():
             if sha256(path) != found["sha256"][name]:
                 raise ArtefactDamaged(f"{path} is not the file it should be. {_AGAIN}")
         return Artefact(
             version=str(found["version"]),
-            encoder=Encoder(paths[ENCODER], paths[TOKENIZER]),
+            encoder=Encoder(*(paths[name] for name in ENCODER_FILES)),
             head=Head.from_json(found["head"], sum(SIZES) + len(NAMES)),
             bands=[Band(*map(float, band)) for band in found["bands"]],
             confidences=[float(value) for value in found["confidences"]],

@@ -3,6 +3,9 @@
     [CLS] the message [SEP] earlier messages, the newest last [SEP]
     segment 0                segment 1
 
+In use, mistyped words are mended first. Fine-tuning sees messages as they stand, and variants of
+them with slips: what the spelling cannot mend is nothing new to the encoder.
+
 A long message keeps its head and its tail, where instructions stand; the middle goes. Line ends
 are tokens of their own: they tell an instruction from what was pasted below it.
 """
@@ -15,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
+
+from rolecall.routing.encoder.spelling import Spelling
 
 _CLS, _SEP = 101, 102
 _LINE, _PARAGRAPH, _GAP = 2, 3, 4  # entries of the BERT vocabulary that stand for nothing yet
@@ -39,12 +44,14 @@ class InputBuilder:
 
     Args:
         tokenizer: a ``tokenizer.json`` with BERT's English uncased vocabulary.
+        words: what the spelling knows; without it messages are taken as they stand.
     """
 
-    def __init__(self, tokenizer: Path) -> None:
+    def __init__(self, tokenizer: Path, words: Path | None = None) -> None:
         self._tokenizer = Tokenizer.from_str(tokenizer.read_text(encoding="utf-8"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._spelling = None if words is None else Spelling(words, self._in_vocabulary)
 
     def build(self, prompt: str, context: Sequence[str] = ()) -> Inputs:
         """The inputs of a message that was said after ``context`` (oldest first)."""
@@ -75,12 +82,15 @@ class InputBuilder:
         return [*front, _GAP, *back]
 
     def _line_tokens(self, text: str) -> list[int]:
-        parts = _BREAKS.split(text)
+        parts = _BREAKS.split(text if self._spelling is None else self._spelling.mend(text))
         encoded = self._tokenizer.encode_batch_fast(parts[::2], add_special_tokens=False)
         ids = list(encoded[0].ids)
         for gap, line in zip(parts[1::2], encoded[1:], strict=True):
             ids += [_PARAGRAPH if gap.count("\n") > 1 else _LINE, *line.ids]
         return ids
+
+    def _in_vocabulary(self, word: str) -> bool:
+        return self._tokenizer.token_to_id(word) is not None
 
 
 def _cut(ids: list[int], head: int, tail: int) -> list[int]:

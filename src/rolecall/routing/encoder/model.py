@@ -45,12 +45,13 @@ class Encoder:
     Args:
         model: an ONNX file: ``input_ids, token_type_ids`` → ``summary, sentence``.
         tokenizer: its ``tokenizer.json``.
+        words: the words that its spelling knows, the commonest first.
 
     Raises:
         ArtefactDamaged: a file is missing or is not what it should be.
     """
 
-    def __init__(self, model: Path, tokenizer: Path) -> None:
+    def __init__(self, model: Path, tokenizer: Path, words: Path) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -58,8 +59,10 @@ class Encoder:
         options.log_severity_level = 3
         # no arena: what a long message needed is given back
         options.enable_cpu_mem_arena = False
+        # the graph is made as it should run; the joined operators that more would give are slower
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         try:
-            self._inputs = InputBuilder(tokenizer)
+            self._inputs = InputBuilder(tokenizer, words)
             self._session = onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]
             )

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from rolecall.database_errors import file_error
 from rolecall.routing.encoder.artefact import (
-    ENCODER,
+    ENCODER_FILES,
     EXAMPLES,
     FORMAT,
     ROUTER,
-    TOKENIZER,
     Artefact,
     RoleFit,
     load_artefact,
@@ -166,7 +165,7 @@ def write(
     try:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        for name in (ENCODER, TOKENIZER) if own_encoder else ():
+        for name in ENCODER_FILES if own_encoder else ():
             shutil.copy(encoder_folder / name, fresh / name)
         vectors = np.round(np.concatenate(sentences) * 127).astype(np.int8)
         ids = np.asarray([example.id for example in examples])
@@ -187,8 +186,7 @@ def write(
             "measured": measured,
             "data": digest(examples),
             "sha256": {
-                ENCODER: sha256(encoder_folder / ENCODER),
-                TOKENIZER: sha256(encoder_folder / TOKENIZER),
+                **{name: sha256(encoder_folder / name) for name in ENCODER_FILES},
                 EXAMPLES: sha256(fresh / EXAMPLES),
             },
         }

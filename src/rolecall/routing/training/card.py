@@ -50,6 +50,9 @@ def card(
 Decides who answers a message: `HANDLE` (the router model itself), `REASONING` or `CODING`.
 
 - **Encoder**: all-MiniLM-L6-v2 (Apache-2.0), fine-tuned, int8, ONNX. {recipe}
+- **Spelling**: a word that neither its vocabulary nor the training messages know is read as the
+  commonest word of those messages that is one slip away. The encoder was fine-tuned on messages
+  as they stand, head and calibration were fitted on messages so mended.
 - **Head**: multinomial logistic regression over the class vector, the sentence vector and
   {sets.train.rows.shape[1] - 768} surface features; temperature {new.head.temperature:.2f} and
   one offset per label.

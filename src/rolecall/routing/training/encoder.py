@@ -1,4 +1,4 @@
-"""Fine-tunes the encoder on the shipped examples and exports it as int8 ONNX.
+"""Fine-tunes the encoder on the shipped examples.
 
 Needs PyTorch and transformers (``pip install "rolecall[train]"``), which nothing else does. The
 loss is cross-entropy against the share of annotators behind each label, plus the cosine distance
@@ -138,41 +138,6 @@ def fine_tune(
             step += 1
             on_step(step, steps, float(loss))
     return net.encoder.eval()
-
-
-def export(encoder: BertModel, target: Path) -> None:
-    """Write the encoder as int8 ONNX: ``input_ids, token_type_ids`` → ``summary, sentence``."""
-    import onnx
-    import onnxslim
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    class Exported(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.encoder = encoder
-
-        def forward(self, input_ids: Tensor, token_type_ids: Tensor) -> tuple[Tensor, Tensor]:
-            mask = torch.ones_like(input_ids)
-            summary, mean = vectors(encoder, input_ids, token_type_ids, mask)
-            return summary, mean / mean.norm(dim=1, keepdim=True)
-
-    ids = torch.full((1, 24), 1000)
-    segments = torch.tensor([[0] * 16 + [1] * 8])
-    whole = target.with_suffix(".float.onnx")
-    axes = {"input_ids": {1: "n_tokens"}, "token_type_ids": {1: "n_tokens"}}
-    torch.onnx.export(
-        Exported().eval(),
-        (ids, segments),
-        str(whole),
-        input_names=list(axes),
-        output_names=["summary", "sentence"],
-        dynamic_axes=axes,
-        opset_version=17,
-        dynamo=False,
-    )
-    quantize_dynamic(whole, target, weight_type=QuantType.QInt8, per_channel=True)
-    whole.unlink()
-    onnx.save(onnxslim.slim(str(target)), str(target))  # the tracer left shapes to be computed
 
 
 def _target(example: Example) -> NDArray[np.float32]:
