@@ -22,7 +22,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr, SecretStr
 
-from rolecall.config.schema import ModelSpec
+from rolecall.config.schema import EMBEDDED, ModelSpec
 from rolecall.models.answer_body import ended_as_announced, json_instead, told
 from rolecall.models.endpoint import Address, open_http
 from rolecall.models.event_stream import events, posted
@@ -193,6 +193,8 @@ def open_chat_completions(spec: ModelSpec, address: Address) -> Wire:
         body: dict[str, Any] = {}
         if limit := options.max_tokens or sampling.max_tokens:
             body["max_tokens"] = limit
+        if spec.endpoint == EMBEDDED and sampling.seed is not None:
+            body["cache_prompt"] = False  # with a warm cache llama.cpp may answer otherwise
         if options.schema is not None:
             body["response_format"] = {
                 "type": "json_schema",

@@ -58,11 +58,11 @@ def surface(prompt: str, context: Sequence[str] = ()) -> NDArray[np.float32]:
         float(text.endswith(("?", "？"))),
         _density(_CODE, text),
         min(len(_INDENTED.findall(text)) / len(lines) * 2, 2.0),
-        min(sum(c.isdigit() for c in text) / size * 10, 3.0),
+        min(sum(map(str.isdigit, text)) / size * 10, 3.0),
         math.log1p(len(_ARITHMETIC.findall(text))),
-        min(sum(c.isupper() for c in text) / size * 10, 3.0),
-        min(sum(c > "\x7f" for c in text) / size * 5, 3.0),
-        math.log1p(sum(c in '"“”«»' for c in text)) / 2,
+        min(sum(map(str.isupper, text)) / size * 10, 3.0),
+        min((len(text) - len(text.encode("ascii", "ignore"))) / size * 5, 3.0),
+        math.log1p(sum(map(text.count, '"“”«»'))) / 2,
         float(bool(_PASTED.search(text))),
         float(bool(before)),
         math.log1p(len(before)) / 3,
@@ -76,6 +76,8 @@ def unread_share(prompt: str) -> float:
 
     The encoder's vocabulary has single letters of other scripts at most.
     """
+    if prompt.isascii():
+        return 0.0
     letters = [c for c in prompt[:_MOST_CHARS] if c.isalpha()]
     foreign = sum(c > _LATIN_ENDS for c in letters)
     share = foreign / len(letters) if letters else 0.0
