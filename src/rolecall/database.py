@@ -26,8 +26,7 @@ from rolecall.schema_version import check_version, stamp_version
 from rolecall.write_queue import BulkWriter, Write, WriteQueue, write_all
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-    from sqlite_utils.migrations import Migrations
+    from rolecall.sqlite import Database, Migrations
 
 T = TypeVar("T")
 
@@ -264,7 +263,7 @@ class DatabaseFile:
 
     def _open(self, patience_ms: int) -> Database:
         if self._database is None:
-            from sqlite_utils import Database
+            from rolecall.sqlite import Database
 
             connection = sqlite3.connect(self.path, check_same_thread=False)
             _wait_up_to(connection, _BUSY_TIMEOUT_MS)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from rolecall.errors import StateError
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-    from sqlite_utils.migrations import Migrations
+    from rolecall.sqlite import Database, Migrations
 
 APPLICATION_ID = 0x526F6C65
 """``Role`` in ASCII, in the header of each database file."""
@@ -67,7 +66,7 @@ def newer_state(problem: str) -> NewerState:
 
 
 def _known(migrations: Migrations) -> list[str]:
-    from sqlite_utils import Database
+    from rolecall.sqlite import Database
 
     return [migration.name for migration in migrations.pending(Database(memory=True))]
 

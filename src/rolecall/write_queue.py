@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    from rolecall.sqlite import Database
 
 
 class BulkWriter(Protocol):

@@ -193,6 +193,35 @@ async def test_a_repair_that_does_not_fit_either_is_an_error(
     assert len(runner.calls) == 2
 
 
+async def test_a_map_whose_keys_do_not_fit_is_asked_for_as_entries(
+    runner: ScriptedRunner, opened: Any
+) -> None:
+    schema = {
+        "type": "object",
+        "patternProperties": {"^bay-[0-9]+$": {"type": "string"}},
+        "additionalProperties": False,
+    }
+    runner.enqueue('{"1": "Ada"}', '{"entries": [{"key": "bay-1", "value": "Ada"}]}')
+    async with opened(runner) as client:
+        model = client.chat_model("coding").with_structured_output(schema, include_raw=True)
+        answer = await model.ainvoke("who?")
+    assert answer["parsed"] == {"bay-1": "Ada"}
+    assert json.loads(answer["raw"].text) == answer["parsed"]
+    assert "bay-[0-9]+" in runner.calls[-1].text
+    sent = json.dumps(runner.calls[-1].schema)
+    assert '"pattern": "^bay-[0-9]+$"' in sent
+
+
+async def test_a_repair_that_keeps_to_the_first_words_is_taken_too(
+    runner: ScriptedRunner, opened: Any
+) -> None:
+    schema = {"type": "object", "minProperties": 1}
+    runner.enqueue("{}", '{"a": 1}')
+    async with opened(runner) as client:
+        model = client.chat_model("coding").with_structured_output(schema)
+        assert await model.ainvoke("who?") == {"a": 1}
+
+
 async def test_an_answer_that_only_breaks_a_bound_does_not_condemn_the_way(
     runner: ScriptedRunner, opened: Any
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import sqlite3
 import subprocess
 import sys
@@ -430,3 +431,14 @@ async def test_damage_is_told_shortly_with_the_command_that_repairs(
     with pytest.raises(StateError, match="threads check --repair") as told:
         await file.run(work)
     assert len(str(told.value)) < 700
+
+
+def test_pandas_is_not_loaded_and_can_be_afterwards(tmp_path: Path) -> None:
+    (tmp_path / "pandas.py").write_text("loaded = True\n")
+    script = (
+        "import sys; import rolecall.threads.schema, rolecall.telemetry.schema; "
+        "assert 'pandas' not in sys.modules; import pandas; assert pandas.loaded"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script], check=True, env=os.environ | {"PYTHONPATH": str(tmp_path)}
+    )

@@ -238,3 +238,30 @@ def test_an_address_is_asked_for_by_a_pattern() -> None:
     assert re.fullmatch(sent["pattern"], "192.168.1.88")
     assert not re.fullmatch(sent["pattern"], "8080")
     assert not re.fullmatch(sent["pattern"], "256.1.1.1")
+
+
+def _admits(schema: dict[str, Any], value: Any) -> bool:
+    return Draft202012Validator(schema).is_valid(value)
+
+
+def test_fixed_items_and_others_behind_them_are_sent_as_one_list_of_each_length() -> None:
+    """A converter that reads only one of the two would drop the other."""
+    schema = {
+        "type": "array",
+        "prefixItems": [{"const": "head"}],
+        "items": {"type": "integer"},
+        "minItems": 2,
+        "maxItems": 3,
+    }
+    sent = portable(schema)
+    assert all("items" not in one for one in sent["anyOf"])
+    assert _admits(sent, ["head", 1])
+    assert _admits(sent, ["head", 1, 2])
+    for wrong in (["head"], [1, 1], ["head", "x"], ["head", 1, 2, 3]):
+        assert not _admits(sent, wrong)
+
+
+@pytest.mark.parametrize("bounds", [{"minItems": 5000}, {"maxItems": 0}])
+def test_lists_of_no_sensible_length_keep_their_other_items(bounds: dict[str, int]) -> None:
+    schema = {"type": "array", "prefixItems": [{}], "items": {"type": "integer"}, **bounds}
+    assert portable(schema) == {"type": "array", "items": {"type": "integer"}, **bounds}

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
 from rolecall.database import DatabaseFile
 from rolecall.errors import RolecallError, UsageError
 from rolecall.home import folder, home
+from rolecall.sqlite import Database, Migrations
 
 migrations = Migrations("rolecall.bench")
 

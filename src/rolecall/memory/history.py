@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sqlite_utils import Database
-
 from rolecall.database import DatabaseFile
+from rolecall.sqlite import Database
 from rolecall.tools.recall import EarlierTurn
 
 _WORD = re.compile(r"\w+")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-from sqlite_utils import Database
-
 from rolecall.database import DatabaseFile
+from rolecall.sqlite import Database
 
 
 class SummaryStore:

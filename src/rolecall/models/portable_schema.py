@@ -46,6 +46,8 @@ _FORMAT_PATTERNS = {"ipv4": rf"^{_BYTE}(\.{_BYTE}){{3}}$"}  # llama.cpp knows da
 _CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": " \\t"}
 _LONGEST_TEXT = 20_000  # a larger bound makes a grammar that runners refuse
 _MOST_ITEMS = 2_000
+_MOST_LENGTHS = 5  # of a list whose first items are fixed: each is a rule of its own
+_LONGEST_FIXED = 32
 
 
 def portable(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,11 +104,30 @@ def _simple(node: Json, keywords: Keywords, *, close: bool) -> Json:
             simple[key] = _simple(value, keywords, close=close)
     simple |= {key: kept[key] for key in kept.keys() - simple.keys()}
     if fixed := simple.get("prefixItems"):
+        items = simple.pop("items", None)
+        if isinstance(items, Mapping) and "anyOf" not in simple:
+            return _of_each_length(simple, items)
         simple.setdefault("minItems", len(fixed))
         simple.setdefault("maxItems", len(fixed))
     if close and "properties" in simple:
         simple.setdefault("additionalProperties", False)
     return simple
+
+
+def _of_each_length(simple: dict[str, Any], items: Json) -> dict[str, Any]:
+    """A list of fixed items and others behind them: llama.cpp reads ``items`` or the fixed ones."""
+    fixed = simple["prefixItems"]
+    least = max(len(fixed), int(simple.get("minItems", 0)))
+    most = min(int(simple.get("maxItems", _MOST_ITEMS)), least + _MOST_LENGTHS - 1)
+    if least > _LONGEST_FIXED or most < 1:
+        return {key: simple[key] for key in simple if key != "prefixItems"} | {"items": items}
+    row = [*fixed, *[items] * most]
+    own = ("type", "prefixItems", "minItems", "maxItems")
+    lists = [
+        {"type": "array", "prefixItems": row[:length], "minItems": length, "maxItems": length}
+        for length in range(min(least, most), most + 1)
+    ]
+    return {key: simple[key] for key in simple if key not in own} | {"anyOf": lists}
 
 
 def _joins_objects(node: Json) -> bool:

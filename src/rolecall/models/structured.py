@@ -5,6 +5,7 @@ A runner may ignore the schema, so its answer is read as leniently as a tool cal
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from rolecall import bridge
 from rolecall.errors import AnswerTruncated, AnswerUnfit, ModelCallFailed
 from rolecall.models.object_reading import Unfit, goes_round, read_answer
 from rolecall.models.portable_schema import bounded
+from rolecall.models.restated_schema import Restated, restated
 from rolecall.models.schema_modes import demand_for
 from rolecall.models.schema_validation import check_schema
 from rolecall.models.target import Schema, schema_of
@@ -36,8 +38,9 @@ class Outcome:
     """What came of asking for an object.
 
     Attributes:
-        raw: the last reply. Its ``response_metadata["structured"]`` says how many ``attempts`` it
-            took and, of a second one, ``why``.
+        raw: the last reply, its text in the shape of the schema. Its
+            ``response_metadata["structured"]`` says how many ``attempts`` it took and, of a second
+            one, ``why``.
         parsed: the object; ``None`` only together with an ``error``.
     """
 
@@ -92,6 +95,7 @@ def structured(
 async def obtain(ask: Ask, messages: list[BaseMessage], schema: Schema) -> Outcome:
     """Ask for an object of ``schema``, and once more if the answer does not fit.
 
+    The second time in words that every runner's grammar enforces, where the schema has others.
     An answer that was cut off is not asked for again: it would be cut again. Only one that went
     round in circles is, with its texts and lists bounded.
     """
@@ -109,14 +113,26 @@ async def obtain(ask: Ask, messages: list[BaseMessage], schema: Schema) -> Outco
         narrow = bounded(wanted, _ROUND_TEXT_CHARS, _ROUND_ITEMS, _ROUND_LEVELS)
         again = await ask(messages, narrow)
     else:
-        demand = f"That does not fit: {why}\n{demand_for(wanted)}"
+        other = restated(wanted)
+        asked = other.schema if other else wanted
+        demand = f"That does not fit: {why}\n{demand_for(asked)}"
         said = AIMessage(reply.text or "{}")
-        again = await ask([*messages, said, HumanMessage(demand)], wanted)
+        again = await ask([*messages, said, HumanMessage(demand)], asked)
+        again = _in_shape(again, other) if other else again
     marked = _marked(again, 2, why)
     try:
         return Outcome(marked, read_answer(again, schema, wanted))
     except Unfit as unfit:
         return Outcome(marked, error=_truncated(again) if unfit.cut else _unfit(again, unfit))
+
+
+def _in_shape(reply: AIMessage, asked: Restated) -> AIMessage:
+    """An answer to a restated schema as one to the schema itself; as it is if it does not fit."""
+    try:
+        value = asked.value(read_answer(reply, asked.schema, asked.schema))
+    except Unfit:
+        return reply
+    return reply.model_copy(update={"content": json.dumps(value, ensure_ascii=False)})
 
 
 def _marked(reply: AIMessage, attempts: int, why: str | None = None) -> AIMessage:

@@ -10,8 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from sqlite_utils import Database
-
 from rolecall import forks
 from rolecall.database import DatabaseFile
 from rolecall.errors import (
@@ -36,6 +34,7 @@ from rolecall.replay.originals import (
 from rolecall.replay.outcome import side_of_replay
 from rolecall.replay.recorded import RecordedCalls
 from rolecall.reply import Reply
+from rolecall.sqlite import Database
 from rolecall.telemetry.recorder import Recorder
 from rolecall.telemetry.traces import Traces
 from rolecall.threads.accepting import as_accepted

@@ -6,13 +6,11 @@ import json
 import time
 from typing import Any
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
-
 from rolecall.database import DatabaseFile
 from rolecall.errors import UsageError
 from rolecall.home import folder
 from rolecall.replay.comparison import Comparison
+from rolecall.sqlite import Database, Migrations
 
 migrations = Migrations("rolecall.replays")
 

@@ -19,7 +19,7 @@ from rolecall.database import DatabaseFile
 from rolecall.errors import UsageError
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    from rolecall.sqlite import Database
 
 FORMAT, VERSION = "rolecall.traces", 1
 _PARTS = ("decisions", "model_calls", "tool_calls", "errors")

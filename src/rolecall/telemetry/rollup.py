@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlite_utils import Database
+from rolecall.sqlite import Database
 
 _Addition = Callable[[str, str, str], str]
 """``(row, source, sign)``: SQL that adds a row, or all rows of a table, to the sums."""

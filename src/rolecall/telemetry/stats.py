@@ -12,7 +12,7 @@ from rolecall.errors import UsageError
 from rolecall.telemetry.rollup import CALL_SUMS, DECISION_SUMS, TOOL_SUMS, TURN_SUMS, middle_ms
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    from rolecall.sqlite import Database
 
 By = Literal["role", "model", "day"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlite_utils import Database
-
 from rolecall.database import DatabaseFile
 from rolecall.errors import UsageError
+from rolecall.sqlite import Database
 from rolecall.telemetry.stats import By, first_day, stats
 
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlite_utils import Database
-
+from rolecall.sqlite import Database
 from rolecall.threads.copies import title_of
 from rolecall.threads.journal import forget_answers
 

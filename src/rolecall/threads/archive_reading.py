@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from sqlite_utils import Database
 
 from rolecall.database import DatabaseFile
 from rolecall.errors import StateError, UsageError
 from rolecall.schema_version import newer_state
+from rolecall.sqlite import Database
 from rolecall.threads.archive import OWN_RECORDS, Record, unpacked
 from rolecall.threads.archive_file import of_thread, records, wrong
 from rolecall.threads.copies import forget_thread, tables_of_threads

@@ -18,7 +18,7 @@ from rolecall.errors import StateError, UsageError
 from rolecall.schema_version import check_version
 
 if TYPE_CHECKING:
-    from sqlite_utils.migrations import Migrations
+    from rolecall.sqlite import Migrations
 
 _WAIT_S = 30.0
 _CLAIM_S = 1.0
@@ -156,7 +156,7 @@ def _copied(source: Path, target: Path) -> Path:
 
 
 def _check_copy(source: Path, migrations: Migrations, table: str) -> None:
-    from sqlite_utils import Database
+    from rolecall.sqlite import Database
 
     try:
         with closing(sqlite3.connect(source, timeout=_WAIT_S)) as connection:

@@ -18,7 +18,7 @@ from rolecall.threads.backup import back_up, claim, integrity, set_aside
 from rolecall.threads.salvage import salvage
 
 if TYPE_CHECKING:
-    from sqlite_utils.migrations import Migrations
+    from rolecall.sqlite import Migrations
 
 Verdict = Literal["ok", "weak", "unfit"]
 _ORDER: list[Verdict] = ["ok", "weak", "unfit"]
@@ -73,7 +73,7 @@ class Report:
 
 def check_file(path: Path, migrations: Migrations) -> list[Finding]:
     """Whether a database is sound as a file; one that does not exist is."""
-    from sqlite_utils import Database
+    from rolecall.sqlite import Database
 
     if not path.exists():
         return []

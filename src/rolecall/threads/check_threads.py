@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
 from rolecall.database import DatabaseFile
+from rolecall.sqlite import Database
 from rolecall.threads.check import Finding
 from rolecall.threads.check_rules import RULES, Rule
 from rolecall.threads.lock import holder_of, thread_lock

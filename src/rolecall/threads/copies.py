@@ -6,9 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sqlite_utils import Database
-
 from rolecall.memory.store import copy_prose
+from rolecall.sqlite import Database
 from rolecall.threads.journal import copy_calls
 
 _TITLE_CHARS = 60

@@ -14,9 +14,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
 from rolecall.database import DatabaseFile
+from rolecall.sqlite import Database
 
 TurnKey = tuple[str, str]
 """A turn: its thread's id and its own."""

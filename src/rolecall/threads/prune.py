@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sqlite_utils import Database
-
 from rolecall.database import DatabaseFile
+from rolecall.sqlite import Database
 from rolecall.threads.journal import forget_turns_before
 from rolecall.threads.saver import ThreadSaver
 from rolecall.threads.saver.pruning import Pruned, has_more_turns, prune_turns

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rolecall.errors import StateError
 
 if TYPE_CHECKING:
-    from sqlite_utils.migrations import Migrations
+    from rolecall.sqlite import Migrations
 
 _LAST_ROWID = 2**62
 _WITHOUT_ROWID = re.compile(r"WITHOUT\s+ROWID\s*;?\s*$", re.IGNORECASE)
@@ -107,7 +107,7 @@ def _schema(damaged: Path, old: sqlite3.Connection) -> list[tuple[str, str, str]
 
 
 def _made_by(migrations: Migrations) -> list[tuple[str, str, str]]:
-    from sqlite_utils import Database
+    from rolecall.sqlite import Database
 
     fresh = Database(memory=True)
     migrations.apply(fresh)

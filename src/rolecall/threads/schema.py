@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
-
+from rolecall.sqlite import Database, Migrations
 from rolecall.threads.saver.schema import create as create_saver_tables
 
 migrations = Migrations("rolecall.threads")

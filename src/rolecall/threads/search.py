@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sqlite_utils import Database
+from rolecall.sqlite import Database
 
 _RANKED = 2_000
 """Of more matches than this, only the newest are ranked: the cost of a search stays bounded."""

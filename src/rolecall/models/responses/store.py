@@ -16,13 +16,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
-
 from rolecall.database import DatabaseFile, writing
 from rolecall.errors import StateError, UnknownResponse
 from rolecall.home import folder
 from rolecall.models.responses.items import Item
+from rolecall.sqlite import Database, Migrations
 
 T = TypeVar("T")
 

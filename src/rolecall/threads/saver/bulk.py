@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from sqlite_utils import Database
 
 from rolecall.database import DatabaseFile, TakesLong
+from rolecall.sqlite import Database
 from rolecall.threads.saver import copies, reader, removal
 from rolecall.threads.saver.lines import Lines
 from rolecall.threads.saver.stock import Stock

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from sqlite_utils import Database
 
+from rolecall.sqlite import Database
 from rolecall.threads.saver.encoding import readable_metadata
 from rolecall.threads.saver.lines import head_of
 from rolecall.threads.saver.reader import Row

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from sqlite_utils import Database
 
 from rolecall.errors import UndecodableState
+from rolecall.sqlite import Database
 from rolecall.threads.saver.body import unpack_body
 from rolecall.threads.saver.lines import span
 from rolecall.threads.saver.reader import STOCK, find, load

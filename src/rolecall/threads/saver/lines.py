@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from sqlite_utils import Database
 
+from rolecall.sqlite import Database
 from rolecall.threads.saver.body import Body, Reference, unpack_body
 from rolecall.threads.saver.schema import SHIFT
 from rolecall.threads.saver.serializer import NotDecodable

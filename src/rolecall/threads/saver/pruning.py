@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from sqlite_utils import Database
 
+from rolecall.sqlite import Database
 from rolecall.threads.saver.encoding import readable_metadata
 from rolecall.threads.saver.lines import line_id_of, span
 from rolecall.threads.saver.removal import delete_line, delete_steps

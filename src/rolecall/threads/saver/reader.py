@@ -15,9 +15,9 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from sqlite_utils import Database
 
 from rolecall.errors import UndecodableState
+from rolecall.sqlite import Database
 from rolecall.threads.saver.body import unpack_body
 from rolecall.threads.saver.encoding import metadata_of, unpack
 from rolecall.threads.saver.filters import check_filter, matches

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from sqlite_utils import Database
 
+from rolecall.sqlite import Database
 from rolecall.threads.saver.body import unpack_body
 from rolecall.threads.saver.encoding import metadata_of, readable_metadata
 from rolecall.threads.saver.lines import span

@@ -17,9 +17,9 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from sqlite_utils import Database
 
 from rolecall.database import DatabaseFile
+from rolecall.sqlite import Database
 from rolecall.threads.saver import reader
 from rolecall.threads.saver.bulk import Bulk
 from rolecall.threads.saver.schema import migrations

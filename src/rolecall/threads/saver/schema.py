@@ -7,8 +7,7 @@ and a copy of a line keeps its numbers.
 
 from __future__ import annotations
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
+from rolecall.sqlite import Database, Migrations
 
 SHIFT = 32
 """``step_id`` and ``part_id`` are ``(line_id << SHIFT) + number``."""

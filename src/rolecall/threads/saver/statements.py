@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlite_utils import Database
+from rolecall.sqlite import Database
 
 ROWS = 500
 """How many rows one statement takes at most."""

@@ -14,9 +14,9 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from sqlite_utils import Database
 
 from rolecall.database import writing
+from rolecall.sqlite import Database
 from rolecall.threads.saver.lines import Lines, head_of
 from rolecall.threads.saver.reader import STOCK
 from rolecall.threads.saver.serializer import NotDecodable

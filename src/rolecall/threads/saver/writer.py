@@ -24,8 +24,8 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.types import Send
-from sqlite_utils import Database
 
+from rolecall.sqlite import Database
 from rolecall.threads.saver import statements
 from rolecall.threads.saver.body import Part, Reference, Values, digests, pack_body, split
 from rolecall.threads.saver.encoding import pack
