@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rolecall.bench.charts import bars, scatter
-from rolecall.errors import StateError, UsageError
+from rolecall.pages import Page, Section, check_path, write_page
 
-_FORMS = (".html", ".md")
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:1rem 0;font-size:14px}
-th,td{text-align:left;padding:.25rem .7rem;border-bottom:1px solid #ddd}
-figure{margin:1.5rem 0}svg{max-width:100%;height:auto}
-.better,.ok{color:#176b2c}.weak{color:#8a5a00}.worse,.unfit{color:#a11}
-"""
 _HEAD = (
     *("role", "suite", "model", "way", "score", "95 %", "cases"),
     *("first token", "tokens/s", "tokens", "time", "memory"),
 )
 _CHANGE = ("role", "suite", "model", "before", "after", "change", "95 %", "p", "time", "verdict")
-_CLASSES = frozenset({"better", "worse", "ok", "weak", "unfit"})
 _VERDICT = ("role", "model", "why", "verdict")
 _SPLIT = ("role", "suite", "models", "change", "of the model", "of Rolecall")
-_Section = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 _NOTE = (
     "Scores are means over cases; intervals are 95 % by bootstrap (Wilson's where all are equal). "
     "Changes are paired by case; McNemar's exact test, Holm's rule over the suites. Cases without "
@@ -40,10 +29,7 @@ def check_report(path: Path) -> None:
     Raises:
         UsageError: it is neither HTML nor markdown, or its folder is missing.
     """
-    if path.suffix not in _FORMS:
-        raise UsageError(f"--report {path}: expected a file that ends in {' or '.join(_FORMS)}")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"--report {path}: there is no folder {path.absolute().parent}")
+    check_path(path)
 
 
 def write_report(body: Mapping[str, Any], path: Path) -> None:
@@ -53,18 +39,7 @@ def write_report(body: Mapping[str, Any], path: Path) -> None:
         StateError: it cannot be written.
     """
     plots = _plots(body["rows"])
-    try:
-        if path.suffix == ".html":
-            path.write_text(_html(body, plots), encoding="utf-8")
-            return
-        names = {}
-        for title, svg in plots.items():
-            file = path.with_name(f"{path.stem}-{title.split()[0].lower()}.svg")
-            file.write_text(svg, encoding="utf-8")
-            names[title] = file.name
-        path.write_text(_markdown(body, names), encoding="utf-8")
-    except OSError as error:
-        raise StateError(f"cannot write {path}: {error.strerror or error}") from error
+    write_page(Page(f"Benchmark run {body['run']}", _sections(body), plots, _notes(body)), path)
 
 
 def _plots(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -160,8 +135,8 @@ def _split(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     ]
 
 
-def _sections(body: Mapping[str, Any]) -> list[_Section]:
-    made: list[_Section] = [("Figures", _HEAD, _table(body["rows"]))]
+def _sections(body: Mapping[str, Any]) -> list[Section]:
+    made: list[Section] = [("Figures", _HEAD, _table(body["rows"]))]
     if body["verdicts"]:
         judged: list[tuple[str, ...]] = [
             (line["role"], _named(line), line["why"], line["verdict"]) for line in body["verdicts"]
@@ -194,44 +169,3 @@ def _notes(body: Mapping[str, Any]) -> list[str]:
         *(f"Left out: {told}" for told in body["left_out"]),
         *(f"Not answered: {told}" for told in body["problems"]),
     ]
-
-
-def _html(body: Mapping[str, Any], plots: Mapping[str, str]) -> str:
-    parts = [f"<h1>Benchmark run {body['run']}</h1>"]
-    for title, svg in plots.items():
-        parts.append(f"<h2>{title}</h2><figure>{svg}</figure>")
-    for title, head, rows in _sections(body):
-        cells = "".join(f"<th>{name}</th>" for name in head)
-        parts.append(f"<h2>{title}</h2><table><tr>{cells}</tr>")
-        for row in rows:
-            kind = f' class="{row[-1]}"' if row[-1] in _CLASSES else ""
-            told = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
-            parts.append(f"<tr{kind}>{told}</tr>")
-        parts.append("</table>")
-    parts += [f"<p>{html.escape(note)}</p>" for note in _notes(body)]
-    text = "\n".join(parts)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>Benchmark run {body['run']}</title><style>{_STYLE}</style></head>"
-        f"<body>{text}</body></html>\n"
-    )
-
-
-def _markdown(body: Mapping[str, Any], plots: Mapping[str, str]) -> str:
-    lines = [f"# Benchmark run {body['run']}", ""]
-    for title, head, rows in _sections(body):
-        lines += [f"## {title}", "", _row(head), _row(["---"] * len(head))]
-        lines += [*(_row([_plain(cell) for cell in row]) for row in rows), ""]
-    for title, name in plots.items():
-        lines += [f"## {title}", "", f"![{title}]({name.replace(' ', '%20')})", ""]
-    return "\n".join([*lines, *(f"{_plain(note)}\n" for note in _notes(body))])
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _plain(text: str) -> str:
-    """No markup of a name counts: it is text."""
-    kept = html.escape(" ".join(text.split()), quote=False)
-    return "".join(f"\\{mark}" if mark in r"\`*_[]|#" else mark for mark in kept)
