@@ -121,7 +121,7 @@ async def attempt(
             failure.another_way = pool.schemas.refused(plan, failure)
         record.status, record.error = "error", str(failure)
         if spec.endpoint == EMBEDDED and is_gone(failure):
-            await pool.forget(spec)
+            pool.forget(spec)
         raise failure from error
     finally:
         record.latency_ms = _ms(started)

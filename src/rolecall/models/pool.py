@@ -104,9 +104,12 @@ class ModelPool:
             if (other.endpoint, other.id) == (spec.endpoint, spec.id)
         ]
 
-    async def forget(self, spec: ModelSpec) -> None:
-        """Close a model's connections; the next call opens (and starts) it again."""
-        await self._drop(_key(spec))
+    def forget(self, spec: ModelSpec) -> None:
+        """Let a model's connections go; the next call opens (and starts) it again.
+
+        They are closed when the last call that still uses them has ended.
+        """
+        self._here().wires.pop(_key(spec), None)
 
     async def close(self) -> None:
         """Close this event loop's connections. Embedded servers stay up for the next command."""

@@ -10,9 +10,11 @@ import asyncio
 import ssl
 import weakref
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import httpx
 
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 _CONNECTIONS = 256
-_IDLE_S = 5.0
+_IDLE_S = 4.0  # most servers hang up after 5: a request must not meet that
 _HEADER_BYTES = 64 * 1024
+_STALE_CONNECTIONS = 3
 
 
 @lru_cache(maxsize=1)
@@ -44,6 +47,7 @@ class RunnerTransport(httpx.AsyncBaseTransport):
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = (
             WeakKeyDictionary()
         )
+        self._bodies: WeakSet[_Body] = WeakSet()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; the response's body is read as it is asked for.
@@ -51,30 +55,51 @@ class RunnerTransport(httpx.AsyncBaseTransport):
         Raises:
             httpx.TransportError: there is no response.
         """
-        from yarl import URL
-
-        limits = request.extensions.get("timeout", {})
-        body = await request.aread()
+        await request.aread()
         try:
-            response = await self._session().request(
-                request.method,
-                URL(str(request.url), encoded=True),
-                headers=[(_text(name), _text(value)) for name, value in request.headers.raw],
-                data=body or None,
-                allow_redirects=False,
-                timeout=_timeout(limits.get("pool"), limits.get("connect"), limits.get("read")),
-            )
+            response = await self._answer(request)
         except Exception as error:
             raise _told(error) from error
+        body = _Body(response)
+        self._bodies.add(body)
         return httpx.Response(
             response.status,
             headers=response.raw_headers,
-            stream=_Body(response),
+            stream=body,
             extensions={"reason_phrase": (response.reason or "").encode("latin-1", "replace")},
         )
 
+    async def _answer(self, request: httpx.Request) -> aiohttp.ClientResponse:
+        """The response, as far as its headers.
+
+        llama.cpp's server hangs up after a streamed answer without having said so. A request that
+        met such a connection was not read: it goes out again on another one.
+        """
+        import aiohttp
+        from yarl import URL
+
+        limits = request.extensions.get("timeout", {})
+        for left in reversed(range(_STALE_CONNECTIONS + 1)):
+            connection = _Connection()
+            try:
+                return await self._session().request(
+                    request.method,
+                    URL(str(request.url), encoded=True),
+                    headers=[(_text(name), _text(value)) for name, value in request.headers.raw],
+                    data=request.content or None,
+                    allow_redirects=False,
+                    timeout=_timeout(limits.get("pool"), limits.get("connect"), limits.get("read")),
+                    trace_request_ctx=connection,
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if not connection.used_before or not left:
+                    raise
+        raise AssertionError("not reached")
+
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections; who still reads from one is told."""
+        for body in list(self._bodies):
+            body.cut()
         here = asyncio.get_running_loop()
         for loop, session in list(self._sessions.items()):
             if loop is here:
@@ -92,6 +117,13 @@ class RunnerTransport(httpx.AsyncBaseTransport):
         return session
 
 
+@dataclass
+class _Connection:
+    """What a request went out on."""
+
+    used_before: bool = False
+
+
 class _Body(httpx.AsyncByteStream):
     """The body of a response. Left before its end, the connection is closed."""
 
@@ -104,6 +136,12 @@ class _Body(httpx.AsyncByteStream):
                 yield data
         except Exception as error:
             raise _told(error) from error
+
+    def cut(self) -> None:
+        """Its connection is closed: aiohttp would let a reader wait for ever."""
+        content = self._response.content
+        if not content.at_eof() and content.exception() is None:
+            content.set_exception(httpx.ReadError("the connection was closed on this side"))
 
     async def aclose(self) -> None:
         if self._response.content.at_eof():
@@ -122,14 +160,23 @@ def _open(tls: bool) -> aiohttp.ClientSession:
         keepalive_timeout=_IDLE_S,
         resolver=aiohttp.ThreadedResolver(),
     )
+    watch = aiohttp.TraceConfig()
+    watch.on_connection_reuseconn.append(_note_use)
     return aiohttp.ClientSession(
         connector=connector,
+        trace_configs=[watch],
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,  # httpx does
         skip_auto_headers=["User-Agent", "Accept", "Accept-Encoding", "Content-Type"],
         max_line_size=_HEADER_BYTES,
         max_field_size=_HEADER_BYTES,
     )
+
+
+async def _note_use(
+    session: aiohttp.ClientSession, context: SimpleNamespace, params: object
+) -> None:
+    context.trace_request_ctx.used_before = True
 
 
 @lru_cache(maxsize=64)
