@@ -115,7 +115,7 @@ class DatabaseFile:
         """:meth:`run` for work that takes well under a millisecond."""
         if self._database is not None and self._free.acquire(blocking=False):
             try:
-                if not self._writes or self._commit_queued(on_loop=True):
+                if not self._writes or (self._writes.brief and self._commit_queued(on_loop=True)):
                     return self._guarded(work, on_loop=True)
             except (TakesLong, StateError):
                 pass  # the thread can wait, and says what is wrong
@@ -128,7 +128,7 @@ class DatabaseFile:
 
         It is queued when this returns, and committed when the future is done.
         """
-        return self._soon(Write(work))
+        return self._soon(Write(work, brief=True))
 
     async def add(self, bulk: BulkWriter, item: Any, patience_s: float = 0.0) -> None:
         """Await that an item is committed; those that wait for one bulk writer go together.
@@ -139,12 +139,12 @@ class DatabaseFile:
             patience_s: how long it waits for a next write that commits it along, in seconds.
         """
         if patience_s <= 0.0:
-            await self._soon(Write(bulk=bulk, item=item))
+            await self._soon(Write(bulk=bulk, item=item, brief=True))
             return
         self._must_be_open()
         loop = asyncio.get_running_loop()
         outcome = loop.create_future()
-        self._writes.add(Write(bulk=bulk, item=item, outcome=outcome))
+        self._writes.add(Write(bulk=bulk, item=item, outcome=outcome, brief=True))
         timer = loop.call_later(patience_s, self._commit_on_loop)
         try:
             await outcome
@@ -174,7 +174,8 @@ class DatabaseFile:
         self._called = None  # first: what is queued from here on calls again
         if not self._writes:
             return
-        if self._database is None or not self._free.acquire(blocking=False):
+        usable = self._database is not None and self._writes.brief
+        if not usable or not self._free.acquire(blocking=False):
             self._wake()
             return
         try:

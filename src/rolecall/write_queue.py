@@ -28,12 +28,14 @@ class Write:
 
     Attributes:
         outcome: where its end is awaited: from a system thread, or on an event loop.
+        brief: an event loop has the time to do it.
     """
 
     work: Callable[[Database], Any] | None = None
     bulk: BulkWriter | None = None
     item: Any = None
     outcome: Future[Any] | asyncio.Future[Any] = field(default_factory=Future)
+    brief: bool = False
     result: Any = None
     _begun: bool = False
 
@@ -78,6 +80,11 @@ class WriteQueue:
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
+
+    @property
+    def brief(self) -> bool:
+        """Whether all that wait are brief."""
+        return all(write.brief for write in list(self._waiting))
 
     def add(self, write: Write) -> None:
         """Add a write at the end."""

@@ -311,6 +311,20 @@ async def test_brief_work_that_takes_long_after_all_is_done_on_the_thread(
     assert names[0] != threading.current_thread().name
 
 
+async def test_long_work_is_never_done_on_the_loop(file: DatabaseFile) -> None:
+    await file.run(count)
+    names: list[str] = []
+
+    def long(db: Database) -> None:
+        names.append(threading.current_thread().name)
+
+    for _ in range(20):
+        waiting = asyncio.ensure_future(file.commit(long))
+        await asyncio.gather(file.commit_soon(add("a")), file.read(count), waiting)
+    assert threading.current_thread().name not in names
+    assert await file.read(count) == 20
+
+
 async def test_a_failing_brief_write_disturbs_no_other(file: DatabaseFile) -> None:
     await file.run(count)
     bad = file.commit_soon(lambda db: db.execute("INSERT INTO nowhere VALUES (1)"))
