@@ -141,21 +141,22 @@ class DatabaseFile:
         if patience_s <= 0.0:
             await self._soon(Write(bulk=bulk, item=item, brief=True))
             return
-        self._must_be_open()
-        loop = asyncio.get_running_loop()
-        outcome = loop.create_future()
-        self._writes.add(Write(bulk=bulk, item=item, outcome=outcome, brief=True))
-        timer = loop.call_later(patience_s, self._commit_on_loop)
+        outcome = self._queued(Write(bulk=bulk, item=item, brief=True))
+        timer = outcome.get_loop().call_later(patience_s, self._commit_on_loop)
         try:
             await outcome
         finally:
             timer.cancel()
 
-    def _soon(self, write: Write) -> asyncio.Future[Any]:
+    def _queued(self, write: Write) -> asyncio.Future[Any]:
         self._must_be_open()
-        loop = asyncio.get_running_loop()
-        write.outcome = outcome = loop.create_future()
+        write.outcome = outcome = asyncio.get_running_loop().create_future()
         self._writes.add(write)
+        return outcome
+
+    def _soon(self, write: Write) -> asyncio.Future[Any]:
+        outcome = self._queued(write)
+        loop = outcome.get_loop()
         if self._called is not loop:  # what else is queued until then goes along
             self._called = loop
             loop.call_soon(self._commit_on_loop)

@@ -72,10 +72,10 @@ def replay(
         NoModelReachable: no model can be reached; nothing was replayed.
         StateError: threads cannot be read, or what replays need cannot be saved.
     """
-    given = (thread, stack)
     return bridge.run(
         areplay(
-            *given,
+            thread,
+            stack,
             at=at,
             all_turns=all_turns,
             own_history=own_history,

@@ -44,7 +44,7 @@ class Bulk:
         Raises:
             TakesLong: on an event loop.
         """
-        if not self.stock.nothing_left and self.stock.left(db):
+        if self.stock.left(db):
             if self._file.on_loop:
                 raise TakesLong
             self.stock.convert(db, serde, thread_id)
