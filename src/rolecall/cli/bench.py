@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rolecall.cli.options import JsonOption
+from rolecall.cli.options import JsonOption, ReportOption
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -54,10 +54,7 @@ def bench(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Begin anew, also where a run was stopped.")
     ] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", help="Write a report: .html or .md.", metavar="FILE"),
-    ] = None,
+    report: ReportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the models of a stack per role: score, tokens, seconds; with intervals. Resumable."""
@@ -144,10 +141,7 @@ def show(
     wrong: Annotated[
         bool, typer.Option("--wrong", help="Also the answers that were wrong.")
     ] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", help="Write a report: .html or .md.", metavar="FILE"),
-    ] = None,
+    report: ReportOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the figures of a run again."""

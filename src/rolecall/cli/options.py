@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,4 +13,8 @@ StackOption = Annotated[
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.")
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--report", help="Write a report: .html or .md.", metavar="FILE"),
 ]

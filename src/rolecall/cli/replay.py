@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rolecall.cli.options import JsonOption, StackOption
+from rolecall.cli.options import JsonOption, ReportOption, StackOption
 
 if TYPE_CHECKING:
     from rolecall.config.schema import Stack
@@ -57,9 +57,7 @@ def replay(
         int | None, typer.Option("--show", help="Show a run of --all again.", metavar="RUN")
     ] = None,
     runs: Annotated[bool, typer.Option("--runs", help="List the runs of --all.")] = False,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write a report: .html or .md.", metavar="FILE")
-    ] = None,
+    report: ReportOption = None,
     as_json: JsonOption = False,
     set_: Annotated[
         list[str] | None,
