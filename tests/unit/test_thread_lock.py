@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import re
 import signal
@@ -22,6 +23,7 @@ from rolecall.errors import StateError, ThreadBusy
 from rolecall.threads import lock, waiting_line
 from rolecall.threads.lock import holder_of, thread_lock
 from rolecall.threads.lock_file import LockFile, range_of
+from rolecall.threads.waiting_line import Line
 
 TAKER = """
 import asyncio, sys
@@ -256,6 +258,45 @@ async def test_a_waiter_whose_event_loop_is_gone_is_passed_over(tmp_path: Path) 
         behind = asyncio.create_task(take(tmp_path))
         await asyncio.sleep(0.02)
     await asyncio.wait_for(behind, 5)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["a waiter", "a holder"])
+async def test_who_is_garbage_collected_while_a_line_is_used_leaves_it_afterwards(
+    tmp_path: Path, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = asyncio.new_event_loop()
+    kept: list[asyncio.Task[None]] = []
+    left: list[object] = []
+    busy = Line.busy.fget
+
+    def begin_elsewhere() -> None:
+        kept.append(gone.create_task(take(tmp_path, seconds=60.0)))
+        gone.run_until_complete(asyncio.sleep(0.02))
+        gone.close()
+        kept[0]._log_destroy_pending = False  # type: ignore[attr-defined]
+
+    def busy_and_collected(line: Line) -> bool:
+        kept.clear()
+        gc.collect()
+        left.extend(lock._leaving)
+        return busy(line)
+
+    async def look() -> str | None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Line, "busy", property(busy_and_collected))
+            return await asyncio.wait_for(asyncio.to_thread(holder_of, tmp_path, "t"), 10)
+
+    if held:
+        await asyncio.to_thread(begin_elsewhere)
+        assert await look()
+    else:
+        async with thread_lock(tmp_path, "t", 0.0):
+            await asyncio.to_thread(begin_elsewhere)
+        async with thread_lock(tmp_path, "t", 0.0):  # it was passed over
+            assert await look()
+    assert len(left) == 1
+    await take(tmp_path, 0.0)
+    assert not lock._lines
 
 
 # --- waiting ------------------------------------------------------------------------------------

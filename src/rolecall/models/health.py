@@ -46,7 +46,7 @@ class Health:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._states: dict[tuple[str, str], _State] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # also of a call that is garbage collected meanwhile
 
     def rests(self, spec: ModelSpec) -> bool:
         """Whether others are to be asked first: it rests, or another call probes it."""

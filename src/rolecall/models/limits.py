@@ -3,6 +3,9 @@
 A client may be used from several event loops at once (its own for synchronous callers, and the
 user's). The limits hold over all of them, which asyncio's semaphores and the limiters built on
 them cannot do.
+
+The locks are re-entrant: a call whose event loop is gone gives back what it holds when it is
+garbage collected, which may be while this system thread has the lock.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ class Places:
         self._free = places
         self._queue = queue
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     async def take(self) -> None:
         """Wait for a place.
@@ -41,13 +44,13 @@ class Places:
         Raises:
             QueueFull: too many wait already.
         """
+        mine = asyncio.get_running_loop().create_future()
         with self._lock:
             if self._free:
                 self._free -= 1
                 return
             if len(self._waiting) >= self._queue:
                 raise QueueFull(f"{self._queue} calls wait for it already (max_queue)")
-            mine = asyncio.get_running_loop().create_future()
             self._waiting.append(mine)
         try:
             await mine
@@ -84,7 +87,7 @@ class Rate:
         self._per_minute = per_minute
         self._begun: deque[float] = deque()  # of the last minute, and those that still wait
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def ready_in(self) -> float:
         """Seconds until another call may begin."""
@@ -128,7 +131,7 @@ class Limits:
         self._places = Places(places, queue)
         self._rate = Rate(per_minute) if per_minute is not None else None
         self._calls = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @property
     def load(self) -> float:

@@ -2,6 +2,9 @@
 
 First come, first served, also between processes. A process that dies, holding or waiting, is out
 of the line at once: the operating system drops its locks. Needs a file system of this machine.
+
+A coroutine whose event loop is gone leaves when it is garbage collected, which may happen in the
+midst of anything this system thread does here: what it leaves is then left when that is done.
 """
 
 from __future__ import annotations
@@ -9,20 +12,23 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from rolecall.database_errors import file_error
-from rolecall.errors import ThreadBusy
+from rolecall.errors import StateError, ThreadBusy
 from rolecall.threads.lock_file import Holder, LockFile
 from rolecall.threads.waiting_line import Line, Waiter
 
 FILE = "threads"
 
-_mutex = threading.Lock()
+_mutex = threading.RLock()
+_in_a_line = False  # whether a line is being changed, by who holds the mutex
 _files: dict[Path, tuple[LockFile, int]] = {}  # with the number of lines that use it
 _lines: dict[tuple[Path, str], Line] = {}
+_leaving: deque[tuple[Path, str, Line, Waiter | None]] = deque()
 
 
 @asynccontextmanager
@@ -44,12 +50,11 @@ async def thread_lock(folder: Path, thread_id: str, wait_s: float) -> AsyncItera
             raise _busy(line, thread_id)
         waiter = None if free else line.join()
     if waiter is not None:
-        await _wait_in_line(folder, thread_id, waiter, time.monotonic() + wait_s)
+        await _wait_in_line(folder, thread_id, line, waiter, time.monotonic() + wait_s)
     try:
         yield
     finally:
-        with _line(folder, thread_id) as line:
-            line.release()
+        _leave(folder, thread_id, line, None)
 
 
 def holder_of(folder: Path, thread_id: str) -> str | None:
@@ -64,10 +69,12 @@ def holder_of(folder: Path, thread_id: str) -> str | None:
         return _who(line.holder) if line.busy else None
 
 
-async def _wait_in_line(folder: Path, thread_id: str, waiter: Waiter, until: float) -> None:
+async def _wait_in_line(
+    folder: Path, thread_id: str, line: Line, waiter: Waiter, until: float
+) -> None:
     try:
         while True:
-            with _line(folder, thread_id) as line:
+            with _line(folder, thread_id):
                 ahead = line.advance(waiter)
                 if waiter.granted:
                     return
@@ -75,15 +82,26 @@ async def _wait_in_line(folder: Path, thread_id: str, waiter: Waiter, until: flo
                     raise _busy(line, thread_id)
             await waiter.wait(ahead, until)
     except BaseException:
-        with _line(folder, thread_id) as line:
-            line.leave(waiter)
+        _leave(folder, thread_id, line, waiter)
         raise
+
+
+def _leave(folder: Path, thread_id: str, line: Line, waiter: Waiter | None) -> None:
+    """Give up waiting; or, without a waiter, give the thread back."""
+    with _mutex:
+        if _in_a_line:
+            _leaving.append((folder, thread_id, line, waiter))
+        elif _lines.get((folder, thread_id)) is line:  # or it was passed over, or is a parent's
+            with _line(folder, thread_id):
+                line.release() if waiter is None else line.leave(waiter)
 
 
 @contextmanager
 def _line(folder: Path, thread_id: str) -> Iterator[Line]:
     """This process's line for a thread, kept for as long as somebody is in it."""
+    global _in_a_line
     with _mutex:
+        _in_a_line = True
         try:
             line = _lines.get((folder, thread_id))
             if line is None:
@@ -97,6 +115,11 @@ def _line(folder: Path, thread_id: str) -> Iterator[Line]:
                     _forget(folder, thread_id)
         except OSError as error:
             raise file_error("lock", folder / FILE, error) from error
+        finally:
+            _in_a_line = False
+            while _leaving:
+                with suppress(StateError):  # of somebody else's
+                    _leave(*_leaving.popleft())
 
 
 def _forget(folder: Path, thread_id: str) -> None:
@@ -128,8 +151,9 @@ def _who(holder: Holder | None) -> str:
 
 def _forget_parents() -> None:
     """A forked process holds nothing: what it inherits is its parent's."""
-    global _mutex
-    _mutex = threading.Lock()
+    global _mutex, _in_a_line
+    _mutex, _in_a_line = threading.RLock(), False
+    _leaving.clear()
     for file, _ in _files.values():
         with suppress(OSError):
             file.close()
