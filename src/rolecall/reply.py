@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rolecall.questions import Question
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,11 @@ class Reply:
     waiting_for: Any = None
     choices: list[str] = field(default_factory=list)
     answer_schema: Mapping[str, Any] | None = None
+
+    def wait_for(self, question: Question) -> None:
+        """Take over what the turn waits for."""
+        self.waiting_for, self.answer_schema = question.value, question.schema
+        self.choices = question.choices
 
     @property
     def usage(self) -> dict[str, int]:

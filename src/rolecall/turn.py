@@ -138,8 +138,7 @@ class TurnRun:
                         ends.append((reply.path[-1], (time.perf_counter() - started) * 1000.0))
             waiting = await waiting_on(self._graph, turn.thread_id) if waits else None
             if waiting is not None:
-                reply.waiting_for, reply.answer_schema = waiting.value, waiting.schema
-                reply.choices = waiting.choices
+                reply.wait_for(waiting)
                 tell(Part("waiting", {"question": waiting.value, "choices": waiting.choices}))
             elif reply.finish_reason is None:
                 raise TurnFailed("the run ended without an answer")

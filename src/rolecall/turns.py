@@ -58,7 +58,7 @@ class Turns:
         Raises:
             UnknownThread: there is no such thread.
             UsageError: its last turn is finished, or waits for an answer and none is given that
-                fits.
+                fits, or an answer is given for which it does not wait.
         """
         opened = self.opened
         thread_id = check_thread_id(thread)
@@ -95,6 +95,7 @@ class Turns:
         graph, stack = self.opened.graph, self.opened.stack
         saved = await self.opened.saver.aget_tuple(thread_config(turn.thread_id))
         if saved is None or not _is_of(turn.turn_id, turn_of(saved.checkpoint)):
+            _not_asked(turn, answer)
             return first_input(turn)
         missing = set(next_of(saved.checkpoint)) - {"__start__", *graph.nodes}
         if missing:
@@ -104,13 +105,17 @@ class Turns:
             )
         waiting = await waiting_on(graph, turn.thread_id)
         if waiting is None:
+            _not_asked(turn, answer)
             return None
         if answer is None:
-            raise UsageError(
+            missing_answer = UsageError(
                 f"the turn waits for an answer: {waiting.text}\n"
                 f"Give it ({waiting.expected}) with: "
                 f'rolecall resume {turn.thread_id} --answer "…"'
             )
+            missing_answer.reply = Reply(turn.thread_id, turn.turn_id, turn.trace_id)
+            missing_answer.reply.wait_for(waiting)
+            raise missing_answer
         accepted = waiting.accepted(answer)
         if (call := key_in(waiting.value)) is not None:
             await decide(self.opened.journal, (turn.thread_id, turn.turn_id), call, accepted)
@@ -123,6 +128,14 @@ def first_input(turn: Accepted) -> dict[str, Any]:
     # the message's id is the turn's: a turn that starts again does not ask twice
     message = HumanMessage(turn.question, id=question_id(turn.turn_id))
     return {"messages": [message], "role": turn.requested_role}
+
+
+def _not_asked(turn: Accepted, answer: Any) -> None:
+    if answer is not None:
+        raise UsageError(
+            f"the turn of thread {turn.thread_id} does not wait for an answer. "
+            f"Finish it with: rolecall resume {turn.thread_id}"
+        )
 
 
 def _is_of(turn_id: str, saved: str | None) -> bool:

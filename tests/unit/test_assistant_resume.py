@@ -36,6 +36,8 @@ def test_a_failed_turn_resumes_without_repeating_what_was_done(
     assert "rolecall resume t" in str(failed.value)
     assert failed.value.reply is not None
     assert failed.value.reply.path == ["init", "router"]
+    with pytest.raises(UsageError, match="does not wait for an answer"):
+        assistant.resume("t", "an answer")
     (saved,) = turns(assistant, "t")
     assert saved["status"] == "failed"
     assert "500" in saved["error"]

@@ -114,8 +114,11 @@ def test_a_tool_that_asks_the_user_waits_and_goes_on(
     reply = assistant.ask("Plan it", thread="t", role="reasoning")
     assert (reply.waiting_for, reply.text, reply.error) == ("Which town?", "", None)
     assert turns(assistant, "t")[0]["status"] == "interrupted"
-    with pytest.raises(UsageError, match="Which town"):
+    with pytest.raises(UsageError, match="Which town") as unanswered:
         assistant.resume("t")
+    told = unanswered.value.reply
+    assert told is not None
+    assert (told.waiting_for, told.turn_id) == ("Which town?", reply.turn_id)
     done = assistant.resume("t", "Cusco")
     assert (done.text, done.turn_id, done.waiting_for) == ("Then Cusco.", reply.turn_id, None)
     assert tool_results(runner.calls[-1]) == ["the user said Cusco"]

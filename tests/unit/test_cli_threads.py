@@ -87,6 +87,10 @@ def test_a_question_is_edited_in_a_fork(used: Run) -> None:
     inside = next(s for s in steps if s["next"] == ["coding"])
     ran = used("threads", "fork", "one", "--at", inside["checkpoint_id"], "--run", "--json")
     assert ran.json["path"] == ["coding", "synthesis"]
+    threads = used("threads", "list", "--json").json
+    finished = used("threads", "fork", "one", "--run")
+    assert (finished.code, "nothing to run" in finished.err) == (2, True)
+    assert used("threads", "list", "--json").json == threads
     assert used("threads", "fork", "one", "--run", "--edit", "x").code == 2
     assert used("threads", "fork", "one", "--role", "coding").code == 2
     found = used("threads", "search", "stab*", "--thread", "c", "--offset", "1", "--json").json

@@ -45,14 +45,20 @@ def fork(
             reply = turns.show_turn(parts, as_json=as_json)
         else:
             made = assistant.fork(thread, at, new)
+            open_end = bridge.run(assistant.transcript.unfinished(made)) is not None
             if not go_on:
                 if as_json:
                     print_json({"thread_id": made, "forked_from": thread, "step": at})
                 else:
-                    open_end = bridge.run(assistant.transcript.unfinished(made)) is not None
                     ask = f"rolecall resume {made}" if open_end else f'rolecall ask "…" -t {made}'
                     out.print(f"{made}\nGo on there: {ask}")
                 return
+            if not open_end:
+                assistant.delete(made)
+                raise UsageError(
+                    "at that step the turn was finished: there is nothing to run. Choose an "
+                    "earlier step (rolecall threads show --steps), or ask anew with --edit"
+                )
             turns.make_ready(assistant, None)
             reply = turns.show_turn(assistant.stream_resume(made), as_json=as_json)
     if reply.waiting_for is not None:
