@@ -1,4 +1,4 @@
-"""sqlite-utils, without pandas.
+"""sqlite-utils, without pandas; texts that SQLite takes.
 
 It loads pandas wherever that is installed, for a kind of value that nobody stores here: a third of
 a second and 40 MB at every start.
@@ -18,4 +18,9 @@ finally:
     if _unwanted:
         del sys.modules["pandas"]
 
-__all__ = ["Database", "Migrations"]
+__all__ = ["Database", "Migrations", "storable"]
+
+
+def storable(text: str) -> str:
+    """A text as UTF-8 can hold it: models write halves of surrogate pairs."""
+    return text if text.isascii() else text.encode(errors="replace").decode()

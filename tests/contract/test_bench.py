@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +129,16 @@ async def test_code_is_run_in_the_sandbox_and_its_time_is_not_the_models(
     runner: ScriptedRunner, planned: Any, store: BenchStore
 ) -> None:
     code = "import time\ntime.sleep(0.6)\ndef f(): return 1\n"
-    runner.default = lambda r: code if "slow" in r.text else "def f(): return 2"
-    cases = [Case(prompt=p, tests=["assert f() == 1"]) for p in ("slow", "wrong")]
+    nodes = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass Node:\n    next: Node | None = None\ndef f(): return 1"
+    )
+    answers = {"slow": code, "wrong": "def f(): return 2", "nodes": nodes}
+    runner.default = lambda r: answers[r.text]
+    cases = [Case(prompt=p, tests=["assert f() == 1"]) for p in answers]
     run = await asked(planned(cases, "client"), store, find_sandbox())
-    assert scores(store, run.id) == [1.0, 0.0]
-    slow, wrong = store.results(run.id)
+    assert scores(store, run.id) == [1.0, 0.0, 1.0]
+    slow, wrong, _ = store.results(run.id)
     assert slow["seconds"] < 0.6
     assert wrong["why"].startswith("1 of 1 tests: AssertionError")
 
@@ -177,6 +183,37 @@ async def test_what_was_answered_outlives_a_dead_endpoint_and_the_rest_is_asked_
     assert [call.text for call in runner.calls[before:]] == [f"Case {n}" for n in range(2, 6)]
     assert scores(store, run.id) == [1.0] * 6
     assert store.run(run.id)["problems"] == []
+
+
+@pytest.mark.parametrize("strategy", ["llm", "hybrid"])
+async def test_a_router_model_that_is_gone_is_no_decision(
+    runner: ScriptedRunner, planned: Any, store: BenchStore, strategy: str
+) -> None:
+    runner.default = ScriptedReply(fault="refuse")
+    case = Case(prompt="Hm, what now?", label="HANDLE", role="router")
+    plan = planned([case])
+    (entry,) = plan.entries
+    routing = entry.stack.settings.routing.model_copy(
+        update={"strategy": strategy, "max_error": 0.001}
+    )
+    settings = entry.stack.settings.model_copy(update={"routing": routing})
+    entry = replace(entry, stack=replace(entry.stack, settings=settings))
+    run = await asked(replace(plan, entries=(entry,)), store)
+    assert run.status == "partial"
+    assert [row["status"] for row in store.results(run.id)] == ["error"]
+
+
+async def test_odd_answers_and_questions_are_kept_and_do_not_end_the_run(
+    runner: ScriptedRunner, planned: Any, store: BenchStore
+) -> None:
+    runner.default = '```json\n{"name": "set_timer", "arguments": {"minutes": "\\ud83d"}}\n```'
+    call = {"name": "set_timer", "args": {"minutes": 5}}
+    run = await asked(planned([Case(prompt="Timer", tools=[TOOL], call=call)], "client"), store)
+    assert (run.status, scores(store, run.id)) == ("done", [0.0])
+    long = [Case(prompt="x" * 300_000, answer="x"), Case(prompt="Say four.", answer="four")]
+    runner.default = ScriptedReply("four")
+    run = await asked(planned(long), store)
+    assert (run.status, scores(store, run.id)) == ("done", [0.0, 1.0])
 
 
 async def test_a_model_that_is_not_there_does_not_stop_the_others(

@@ -35,7 +35,13 @@ from rolecall.bench.code import check_code
 from rolecall.bench.sandbox import Sandbox
 from rolecall.bench.suites import Through
 from rolecall.config.schema import Stack
-from rolecall.errors import AnswerTruncated, AnswerUnfit, ContextTooLong, NoModelReachable
+from rolecall.errors import (
+    AnswerTruncated,
+    AnswerUnfit,
+    BadInput,
+    ContextTooLong,
+    NoModelReachable,
+)
 from rolecall.models.calls import CallRecord
 from rolecall.models.client import LocalLLMClient
 from rolecall.models.reply import final
@@ -128,6 +134,8 @@ class Subject:
             answer.mark = _failed(case, str(error).splitlines()[0])
         except (AnswerTruncated, AnswerUnfit) as error:
             answer.mark, answer.text = _failed(case, type(error).__name__), error.partial
+        except BadInput as error:  # the stack takes no message of that length
+            answer.mark = _failed(case, str(error).splitlines()[0])
         except TimeoutError:
             answer.mark = _failed(case, f"took longer than {self._deadline_s:g} s")
         else:
@@ -165,7 +173,8 @@ class Subject:
         bare = self._arm == "bare"
         strategy = LlmStrategy(self._client, roles) if bare else make_strategy(self._client)
         routed = await strategy.decide(case.prompt, case.context, on_call=_into(answer))
-        if bare and not any(call.status == "ok" for call in answer.calls):
+        asked = bare or isinstance(strategy, LlmStrategy) or bool(answer.calls)
+        if asked and not any(call.status == "ok" for call in answer.calls):
             raise NoModelReachable(f"the router model did not answer: {routed.decision.reason}")
         answer.text = routed.decision.label
         answer.mark = check_label(case, answer.text)

@@ -146,7 +146,10 @@ def _others(offers: Sequence[str], spec: ModelSpec) -> list[ModelSpec]:
 def _best(
     role: str, ones: Sequence[Candidate], stack: Stack, store: BenchStore | None
 ) -> dict[str, Any] | None:
-    """The best of those that were measured in the same way: benchmarks before questions."""
+    """The best of those that were measured in the same way: benchmarks before questions.
+
+    ``None`` where none was, or where the stack's first is known to be better.
+    """
     source = BENCHED if any(one.known_from == BENCHED for one in ones) else EXAMINED
     measured = [one for one in ones if one.known_from == source]
     if not measured:
@@ -161,6 +164,9 @@ def _best(
     )
     verdict, why = best.judged(stack)
     first = stack.models[role][0]
+    listed = next((one for one in ones if one.spec == first), best)
+    if worse_first(verdict) > worse_first(listed.judged(stack)[0]):
+        return None  # the first was not measured in this way, but does what the role needs
     preferred = (best.spec.id, best.spec.endpoint) == (first.id, first.endpoint)
     return {
         "model": best.spec.id,
@@ -187,4 +193,4 @@ def _significant(
         return None
     own = next(iter(needs_of(role).suites))
     lines = compare(other.standing.rows(store, own), best.standing.rows(store, own))
-    return bool(lines[0]["significant"]) if lines else None
+    return lines[0]["verdict"] == "better" if lines else None

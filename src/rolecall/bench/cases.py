@@ -24,7 +24,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from rolecall.bench.constraints import check_known
 from rolecall.errors import DataError
@@ -61,6 +68,20 @@ class Case(BaseModel):
     value: dict[str, Any] | None = None
     tools: list[dict[str, Any]] = []
     call: dict[str, Any] | Literal["none"] | None = None
+
+    @field_validator("prompt")
+    @classmethod
+    def _says_something(cls, prompt: str) -> str:
+        if not prompt.strip():
+            raise ValueError("it is blank")
+        return prompt
+
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _is_no_truth_value(cls, answer: Any) -> Any:
+        if isinstance(answer, bool):  # YAML's yes, which pydantic takes for 1
+            raise ValueError(f"{answer} is a truth value: put a text such as 'yes' in quotes")
+        return answer
 
     @model_validator(mode="after")
     def _one_thing_is_right(self) -> Case:
@@ -110,6 +131,7 @@ def read_cases(path: Path) -> list[Case]:
     found: list[Case] = []
     problems: list[str] = []
     names: dict[str, int] = {}
+    digests: dict[str, int] = {}
     for line, row in rows:
         try:
             case = Case.model_validate(row)
@@ -120,7 +142,9 @@ def read_cases(path: Path) -> list[Case]:
             found.append(case)
             if case.name in names:
                 problems.append(f"{path}:{line}: id: {case.name!r} is in line {names[case.name]}")
-            names[case.name] = line
+            elif case.digest in digests:
+                problems.append(f"{path}:{line}: the same case is in line {digests[case.digest]}")
+            names[case.name] = digests[case.digest] = line
         if len(problems) >= _MOST_ERRORS:
             break
     if problems:
@@ -140,11 +164,20 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Any]]:
             raise DataError(f"{path}:{number}: not a JSON object: {error}") from error
 
 
+class _Loader(yaml.SafeLoader):
+    """Dates stay texts, as in JSON."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML has it
+        first: [(tag, form) for tag, form in found if not tag.endswith(":timestamp")]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def _yaml_rows(path: Path, text: str) -> Sequence[tuple[int, Any]]:
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        rows = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        node = yaml.compose(text, Loader=_Loader)
+        rows = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:
         raise DataError(f"{path}: not YAML: {error}") from error
     if not isinstance(rows, list) or not isinstance(node, yaml.SequenceNode):
         raise DataError(f"{path}:1: expected a list of cases, each with a prompt")
@@ -154,7 +187,8 @@ def _yaml_rows(path: Path, text: str) -> Sequence[tuple[int, Any]]:
 
 def _told(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
-    if (field := where.partition(".")[0]) in _EXPECTED:  # pydantic tells of each form it tried
+    field = where.partition(".")[0]
+    if field in _EXPECTED and error["type"] != "value_error":  # pydantic tells each form it tried
         return f"{field}: expected {_EXPECTED[field]}"
     reason = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":

@@ -19,7 +19,8 @@ from rolecall.models.object_reading import Unfit, read_answer
 _SAID = re.compile(r"\banswer[\s*_]*(?:is\b|[:=])[\s*_:]*(\S.*)", re.IGNORECASE)
 _CHOICE = re.compile(r"\(([A-Z])\)")
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
-_NUMBER = re.compile(r"[-−]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+_NUMBER = re.compile(r"(?<![A-Za-z^])[-−]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")  # not of m2 or m^2
+_ASIDE = re.compile(r"\([^()]*\)")
 _QUOTES = " \t\r\n'\"`*"
 _EDGES = " \t\r\n'\"`*_.!,;:()[]{}<>“”‘’$\\"
 
@@ -39,9 +40,10 @@ def answer_of(text: str) -> str:
     """What an answer comes to: behind the last ``Answer:`` (or "answer is"), in the last box, or
     its last line.
     """
-    for pattern in (_SAID, _BOXED):
-        if found := pattern.findall(text):
-            return str(found[-1]).strip()
+    if said := _SAID.findall(text):
+        text = str(said[-1])
+    if boxed := _BOXED.findall(text):
+        return str(boxed[-1]).strip()
     lines = [line for line in text.strip().splitlines() if line.strip()]
     return lines[-1].strip() if lines else ""
 
@@ -77,7 +79,8 @@ def check_text(case: Case, text: str) -> Mark:
 
 
 def _number(text: str) -> float | None:
-    found = _NUMBER.findall(text)
+    """The last number, of what stands outside of brackets where there is one."""
+    found = _NUMBER.findall(_ASIDE.sub(" ", text)) or _NUMBER.findall(text)
     return float(found[-1].replace(",", "").replace("−", "-")) if found else None
 
 
@@ -134,6 +137,13 @@ def _one_of(given: Any, wanted: Any) -> bool:
     return _same(given, wanted)
 
 
+def _close(given: float, wanted: float) -> bool:
+    try:
+        return math.isclose(given, wanted, rel_tol=1e-6)
+    except OverflowError:  # whole numbers have no bound
+        return False
+
+
 def _same(given: Any, wanted: Any) -> bool:
     if isinstance(wanted, str):
         return isinstance(given, str) and normal(given) == normal(wanted)
@@ -141,7 +151,7 @@ def _same(given: Any, wanted: Any) -> bool:
         return given is wanted
     if isinstance(wanted, int | float):
         number = isinstance(given, int | float) and not isinstance(given, bool)
-        return number and math.isclose(given, wanted, rel_tol=1e-6)
+        return number and _close(given, wanted)
     if isinstance(wanted, list):
         return (
             isinstance(given, list)

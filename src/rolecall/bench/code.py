@@ -11,13 +11,15 @@ from rolecall.bench.cases import Case
 from rolecall.bench.checks import UNSCORED, Mark
 from rolecall.bench.sandbox import Sandbox
 
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*\1|\Z)", re.M | re.S)
+_FENCE = re.compile(
+    r"^([ \t]*)(```+|~~~+)[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*\2|\Z)", re.M | re.S
+)
 _PYTHON = frozenset({"", "python", "py", "python3"})
 
 # Runs inside of the sandbox. What the code prints goes nowhere; the verdict, with a word that the
 # code was not told, goes to the real output. A program that ends early has said nothing.
 _HARNESS = """
-import io, json, os, sys
+import io, json, os, sys, types
 given = json.load(sys.stdin)
 real = os.dup(1)
 null = os.open(os.devnull, os.O_WRONLY)
@@ -25,7 +27,8 @@ os.dup2(null, 1)
 os.dup2(null, 2)
 sys.stdin = io.StringIO("")
 def run(given):
-    space = {"__name__": "answer"}
+    module = sys.modules["answer"] = types.ModuleType("answer")  # dataclasses look it up
+    space = module.__dict__
     for text in (given["setup"], given["code"]):
         try:
             exec(compile(text, "<answer>", "exec"), space)
@@ -51,7 +54,11 @@ def code_of(text: str, case: Case) -> str:
     Of several blocks the parsable ones count, in order, so that a later correction wins. Where the
     case gives a beginning (``preamble``) that the answer goes on with, it is put in front.
     """
-    blocks = [body for _, language, body in _FENCE.findall(text) if language.casefold() in _PYTHON]
+    blocks = [
+        re.sub(rf"^{indent}", "", body, flags=re.MULTILINE)  # of a fence in a list
+        for indent, _, language, body in _FENCE.findall(text)
+        if language.casefold() in _PYTHON
+    ]
     parts = [block for block in blocks if _parses(block)] or blocks
     code = "\n".join(parts) if parts else text
     if not case.preamble:

@@ -14,6 +14,7 @@ from rolecall.bench.cases import Case
 from rolecall.bench.suites import SEED, Suite
 from rolecall.config.schema import ModelSpec, Stack
 from rolecall.errors import UsageError
+from rolecall.routing.encoder.versions import ENCODING, current_mark
 
 _PACKAGED = frozenset({"clock", "calculator", "read_file", "search_files"})
 
@@ -48,6 +49,8 @@ class Entry:
             "filters": settings.filters.model_dump(mode="json"),
             "version": __version__,
         }
+        if any(case.label for case in self.cases) and settings.routing.strategy in ENCODING:
+            seen["router"] = current_mark()
         return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -175,7 +178,7 @@ def _wanted(specs: Sequence[ModelSpec], models: Sequence[str]) -> list[ModelSpec
     if not models:
         return [specs[0]]
     found = [spec for spec in specs if "all" in models or spec.id in models]
-    return list({(spec.id, spec.quantization): spec for spec in reversed(found)}.values())[::-1]
+    return list({(spec.id, spec.endpoint, spec.quantization): spec for spec in found}.values())
 
 
 def _arms(suite: Suite, bare: bool) -> list[Arm]:

@@ -34,19 +34,21 @@ def read_set(name: str, path: Path) -> list[Case]:
     """
     if name not in LOADERS:
         raise DataError(f"there is no loader for {name!r}; {', '.join(LOADERS)}")
-    found: list[Case] = []
+    found: dict[str, Case] = {}
+    read = 0
     try:
         for case in LOADERS[name][1](path):
-            found.append(case)
+            read += 1
+            found.setdefault(case.digest, case)  # some sets hold a case twice
     except (OSError, UnicodeDecodeError, EOFError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        where = f"case {len(found) + 1}"
+        where = f"case {read + 1}"
         raise DataError(f"{path} is not a file of {name}: {where}: {reason}") from error
     if not found:
         raise DataError(f"{path} holds no case of {name}")
-    return found
+    return list(found.values())
 
 
 def role_of(name: str) -> str:

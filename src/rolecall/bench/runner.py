@@ -19,6 +19,7 @@ from rolecall.bench.sandbox import Sandbox
 from rolecall.bench.store import BenchStore
 from rolecall.errors import NoModelReachable, RolecallError, UnknownModel
 from rolecall.progress import Progress
+from rolecall.sqlite import storable
 
 _FAILURES = 3  # in a row, after which an endpoint counts as gone
 
@@ -163,7 +164,7 @@ def _row(
         "case_digest": case.digest,
         "about": case.about,
         "status": "error",
-        "why": why,
+        "why": storable(why),
         "memory_bytes": memory,
         "at": time.time(),
     }
@@ -180,7 +181,7 @@ def _row(
     return row | {
         "status": "ok" if answer.mark.score is not None else "unscored",
         "score": answer.mark.score,
-        "answer": answer.text,
+        "answer": storable(answer.text),
         "input_tokens": sum(call.input_tokens or 0 for call in calls),
         "output_tokens": sum(call.output_tokens or 0 for call in calls),
         "calls": len(answer.calls),

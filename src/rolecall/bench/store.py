@@ -121,20 +121,25 @@ def open_store_if_any() -> BenchStore | None:
 class BenchStore:
     """Runs and results of benchmarks.
 
-    ``status`` of a run: ``running`` (or stopped on the way: the same plan goes on with it),
-    ``partial`` (an endpoint failed; likewise) or ``done``.
+    ``status`` of a run: ``running``, ``stopped`` on the way (the same plan goes on with it, when no
+    newer run has it), ``partial`` (an endpoint failed; likewise) or ``done``.
     """
 
     def __init__(self, file: DatabaseFile) -> None:
         self._file = file
 
     async def begin(self, digest: str, plan: dict[str, Any], *, fresh: bool) -> tuple[int, bool]:
-        """The run to fill, and whether it goes on with one that was not finished."""
+        """The run to fill, and whether it goes on with one that was not finished.
+
+        To be called within :func:`alone`.
+        """
 
         def work(db: Database) -> tuple[int, bool]:
-            sql = "SELECT id FROM runs WHERE digest = ? AND status != 'done' ORDER BY id DESC"
+            # whoever holds the lock knows that no other runs
+            db.execute("UPDATE runs SET status = 'stopped' WHERE status = 'running'")
+            sql = "SELECT id, status FROM runs WHERE digest = ? ORDER BY id DESC LIMIT 1"
             found = None if fresh else next(db.query(sql, [digest]), None)
-            if found is not None:
+            if found is not None and found["status"] != "done":
                 db.execute("UPDATE runs SET status = 'running' WHERE id = ?", [found["id"]])
                 return int(found["id"]), True
             row = {
@@ -226,8 +231,10 @@ class BenchStore:
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:
+    killed = row["status"] == "running" and not is_running()  # it could not say so
     return {
         **row,
+        "status": "stopped" if killed else row["status"],
         "plan": json.loads(row["plan"]),
         "problems": json.loads(row["problems"] or "[]"),
     }

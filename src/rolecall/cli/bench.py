@@ -115,7 +115,7 @@ def list_runs(
     as_json: JsonOption = False,
 ) -> None:
     """List the runs, the newest first."""
-    from rolecall.bench.store import is_running, open_store_if_any
+    from rolecall.bench.store import open_store_if_any
     from rolecall.cli.bench_view import print_runs
     from rolecall.cli.output import print_json
 
@@ -126,9 +126,6 @@ def list_runs(
             runs = store.runs(limit)
         finally:
             store.close()
-    for row in runs:  # a run that was killed could not say so
-        if row["status"] == "running" and (row is not runs[0] or not is_running()):
-            row["status"] = "stopped"
     if as_json:
         print_json({"runs": runs})
         return

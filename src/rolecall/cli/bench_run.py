@@ -160,7 +160,10 @@ def _plan(wish: Wish) -> tuple[Plan, Sandbox | None]:
     names = [suite.name for suite in suites]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"two suites are named {twice!r}: rename the file")
-    stacks = [load_stack(name) for name in wish.stacks] or [load_stack()]
+    stacks = [load_stack(name) for name in dict.fromkeys(wish.stacks)] or [load_stack()]
+    named = [stack.name for stack in stacks]
+    if twice := next((name for name in named if named.count(name) > 1), None):
+        raise UsageError(f"two stacks are named {twice!r}: rename a file, so that both can be told")
     sandbox, refused = None, None
     if any(case.tests for suite in suites for case in suite.cases()):
         try:
@@ -172,7 +175,7 @@ def _plan(wish: Wish) -> tuple[Plan, Sandbox | None]:
         stacks,
         suites,
         models=wish.models,
-        roles=wish.roles,
+        roles=tuple(dict.fromkeys(wish.roles)),
         bare=wish.bare,
         quick=wish.quick,
         limit=wish.limit,

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from rolecall.database import DatabaseFile
 from rolecall.errors import StateError
+from rolecall.sqlite import storable
 
 _MAX_BATCH = 2000
 _GATHER_S = 0.2
@@ -145,7 +146,7 @@ def _storable(value: Any) -> Any:
         return value
     if not isinstance(value, str):
         value = _ENCODER.encode(value)
-    return value if value.isascii() else value.encode(errors="replace").decode()
+    return storable(value)
 
 
 _TEXTS = frozenset({"question", "answer", "arguments", "result"})

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from rolecall.bench.candidates import Candidate, _best, _significant
+from rolecall.bench.standing import Standing
+from rolecall.bench.store import BenchStore
+from rolecall.config.load import load_stack
+from rolecall.doctor.quality import Score
+from rolecall.doctor.verdict import needs_of
+from rolecall.models.capabilities import ApiSeen, Capability
 from rolecall.models.scripted import Request, ScriptedRunner
 
 Run = Callable[..., Any]
@@ -45,6 +53,52 @@ def test_stack_check_judges_by_what_was_measured_and_suggests_the_best(
     assert "reasoning: good at" in told
     assert "significantly better than the first" in told
     assert run("stack", "check", two, "--strict").code == 3
+
+
+@dataclass
+class Kept(Standing):
+    """A standing whose results need no store."""
+
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    def rows(self, store: BenchStore, suite: str) -> list[dict[str, Any]]:
+        return self.results
+
+
+@pytest.fixture
+def pair(two: str, rows: Any) -> list[Candidate]:
+    """The first model of a role, which is right on every case, and one that never is."""
+    found = []
+    for spec, right in zip(load_stack(two).models["reasoning"], (1, 0), strict=True):
+        kept = Kept(results=rows([right] * 20, role="reasoning", suite="reasoning"))
+        kept.scores["reasoning"] = Score(20 * right, 20)
+        found.append(Candidate("reasoning", spec, True, kept, None))
+    return found
+
+
+def test_significantly_worse_is_not_better(pair: list[Candidate]) -> None:
+    first, second = pair
+    store: Any = object()
+    assert _significant("reasoning", second, pair, first.spec, store) is False
+    assert _significant("reasoning", first, pair, second.spec, store) is True
+
+
+def test_one_that_was_measured_further_is_no_better_than_a_first_that_does(
+    pair: list[Candidate], two: str
+) -> None:
+    first, second = pair
+    questions = dict.fromkeys(needs_of("reasoning").kinds, (9, 9))
+    seen = Capability(
+        endpoint=first.spec.endpoint,
+        model="plain",
+        fingerprint="",
+        apis={"chat_completions": ApiSeen(works=True)},
+        quality=questions,
+        measured_at=0.0,
+    )
+    examined = replace(first, standing=None, seen=seen)
+    assert (examined.known_from, second.known_from) == ("doctor", "bench")
+    assert _best("reasoning", [examined, second], load_stack(two), None) is None
 
 
 def test_a_model_that_only_the_endpoint_offers_can_be_the_best(

@@ -25,6 +25,9 @@ def test_json_lines_and_yaml_say_the_same(tmp_path: Path) -> None:
     [
         ('{"prompt": "x", "anser": 4}', "anser: there is no such field; fields: prompt, id"),
         ('{"answer": 4}', "prompt: Field required"),
+        ('{"prompt": " "}', "prompt: it is blank"),
+        ('{"prompt": "x", "answer": true}', "answer: True is a truth value"),
+        ('{"prompt": "fine", "id": "named"}', "the same case is in line 1"),
         ('{"prompt": ""}', "prompt: String should have at least 1 character"),
         ('{"prompt": "x", "answer": {"a": 1}}', ":2: answer: expected a text, a number or"),
         ('{"prompt": "x", "tools": [{}], "call": "clock"}', 'call: expected {"name"'),
@@ -57,6 +60,13 @@ def test_a_wrong_yaml_case_is_told_with_its_line(tmp_path: Path) -> None:
     path.write_text("- prompt: fine\n  answer: 4\n\n- prompt: x\n  anser: 4\n")
     with pytest.raises(DataError, match=r"mine\.yaml:4: anser: there is no such field"):
         read_cases(path)
+
+
+def test_dates_in_yaml_are_texts_as_in_json(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("- {prompt: x, schema: {type: object}, value: {day: 2024-02-30}}\n")
+    (case,) = read_cases(path)
+    assert case.value == {"day": "2024-02-30"}
 
 
 @pytest.mark.parametrize("text", ["", "{a: 1}", "- [", "\x00"])

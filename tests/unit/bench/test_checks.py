@@ -29,6 +29,7 @@ TOOL = {"type": "function", "function": {"name": "timer", "parameters": {"type":
         ("Answer: 41\nNo, wait.\nFinal answer: 42", "42"),
         ("So the answer is 42", "42"),
         ("So it is \\boxed{42}.", "42"),
+        ("Answer: $\\boxed{42}$", "42"),
         ("First this.\n\n42\n", "42"),
         ("", ""),
     ],
@@ -43,6 +44,10 @@ def test_what_an_answer_comes_to(text: str, said: str) -> None:
         (1275, "number", "Answer: 1,275.", 1),
         (0.5, "number", "It is 0.50 euros", 1),
         (-3, "number", "Answer: −3", 1),
+        (42, "number", "Answer: 42 (6 × 7)", 1),
+        (42, "number", "(6 × 7 = 42)", 1),
+        (12, "number", "Answer: 12 m^2", 1),
+        (12, "number", "Answer: 12 m2", 1),
         (5, "number", "Answer: 15", 0),
         (5, "number", "no idea", 0),
         (5, "number", "", 0),
@@ -104,6 +109,11 @@ def test_an_object_must_hold_the_expected_values_and_may_hold_more() -> None:
     assert check_value(case, None).score == 0
     assert read_object(case, 'Here: ```json\n{"n": 5}\n```') == {"n": 5}
     assert read_object(case, '{"n": "five"}') is None
+
+
+def test_a_whole_number_without_bound_is_only_wrong() -> None:
+    case = Case(prompt="?", schema={"type": "object"}, value={"n": 5})
+    assert check_value(case, {"n": 10**400}).score == 0
 
 
 def test_an_answer_that_nests_without_end_is_wrong_and_no_fault() -> None:

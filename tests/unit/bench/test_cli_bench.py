@@ -136,6 +136,40 @@ def test_a_wrong_case_is_told_before_anything_is_asked(
     assert "mine.jsonl:1: anser" in done.err.replace("\n", "")
 
 
+def test_after_a_fresh_run_the_same_command_does_not_go_back_to_the_stopped_one(
+    run: Run, runner: ScriptedRunner, cases: str
+) -> None:
+    runner.default = ScriptedReply(fault="refuse")
+    assert run("bench", "--cases", cases, "--json").json["status"] == "partial"
+    runner.default = ScriptedReply("four")
+    assert run("bench", "--cases", cases, "--fresh", "--json").json["run"] == 2
+    again = run("bench", "--cases", cases, "--json").json
+    assert (again["run"], again["resumed"], again["repeat"]["identical"]) == (3, 0, 3)
+
+
+def test_two_stacks_of_one_name_cannot_be_told_apart(
+    run: Run, two: str, cases: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / "two.yaml"
+    other.parent.mkdir()
+    other.write_text(Path(two).read_text())
+    done = run("bench", "--stack", two, "--stack", str(other), "--cases", cases)
+    assert (done.code, "two stacks are named 'two'" in done.err) == (2, True)
+    same = run("bench", "--stack", two, "--stack", two, "--cases", cases, "--json").json
+    assert [row["cases"] for row in same["rows"]] == [3]
+
+
+def test_a_model_on_two_endpoints_is_asked_on_both(
+    run: Run, runner: ScriptedRunner, cases: str, tmp_path: Path
+) -> None:
+    address = runner.endpoint.replace("127.0.0.1", "localhost")
+    specs = [{"id": "tiny", "endpoint": where} for where in (runner.endpoint, address)]
+    stack = tmp_path / "both.yaml"
+    stack.write_text(yaml.safe_dump({"models": {"router": specs[0], "reasoning": specs}}))
+    body = run("bench", "--stack", str(stack), "--cases", cases, "--model", "all", "--json").json
+    assert [row["endpoint"] for row in body["rows"]] == [runner.endpoint, address]
+
+
 def test_own_cases_cannot_pass_for_a_built_in_suite(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "coding.yaml"
     path.write_text("- {prompt: x, answer: 1}\n")

@@ -31,6 +31,7 @@ BEGUN = Case(
         "```py\ndef f(): return 1\n",  # cut off by the token limit
         "```bash\npip install f\n```\n```python\ndef f(): return 1\n```",
         "~~~python\ndef f(): return 1\n~~~",
+        "1. Here it is:\n\n   ```python\n   def f():\n       return 1\n   ```\n",
         "```python\ndef f(): return 2\n```\nBetter:\n```python\ndef f(): return 1\n```",
         "```python\ndef f() return 2\n```\nFixed:\n```python\ndef f(): return 1\n```",
     ],

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from rolecall.errors import StateError, UsageError
+from rolecall.errors import ArtefactDamaged, StateError, UsageError
 from rolecall.home import folder, home
-from rolecall.routing.encoder.artefact import ROUTER, SHIPPED, Artefact, load_artefact
+from rolecall.routing.encoder.artefact import ROUTER, SHIPPED, Artefact, load_artefact, sha256
 
 SHIPPED_NAME = "shipped"
+ENCODING = frozenset({"encoder", "hybrid"})
+"""The strategies that use it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ def current_name() -> str:
         return (home() / "router" / "current").read_text(encoding="utf-8").strip() or SHIPPED_NAME
     except (OSError, UnicodeDecodeError):
         return SHIPPED_NAME
+
+
+def current_mark() -> str:
+    """Tells versions apart by content: the checksum of the one in use; empty if it is damaged."""
+    try:
+        return sha256(_folder_of(current_name()) / ROUTER)
+    except (ArtefactDamaged, ValueError):  # what stands in "current" may be no name at all
+        return ""
 
 
 def use(name: str) -> Version:
@@ -95,13 +105,16 @@ def current_artefact() -> Artefact:
     Raises:
         ArtefactDamaged: it cannot be used.
     """
-    name = current_name()
-    where = SHIPPED if name == SHIPPED_NAME else home() / "router" / "versions" / name
+    where = _folder_of(current_name())
     try:
         stamp = (where / ROUTER).stat().st_mtime_ns
     except (OSError, ValueError):  # what stands in "current" may be no name at all
         stamp = 0
     return _loaded(where, stamp)
+
+
+def _folder_of(name: str) -> Path:
+    return SHIPPED if name == SHIPPED_NAME else home() / "router" / "versions" / name
 
 
 @lru_cache(maxsize=2)
