@@ -63,7 +63,7 @@ def test_a_stopped_benchmark_goes_on_where_it_was(
     store = open_store()
     (stopped,) = store.runs()
     store.close()
-    assert (stopped["status"], stopped["answered"], is_stopped()) == ("stopped", 3, False)
+    assert (stopped["status"], stopped["answered"], is_running()) == ("stopped", 3, False)
 
     runner.default = ScriptedReply("yes")
     done = subprocess.run(command, check=True, capture_output=True, text=True)
