@@ -179,6 +179,47 @@ def test_a_run_without_a_path_and_a_strange_row_are_survived(
     assert recorder.problem is not None
 
 
+def test_what_follows_a_turn_is_sent_at_once_below_its_span(
+    recorder: OtelRecorder, memory: InMemorySpanExporter
+) -> None:
+    add_turn(recorder)
+    recorder.flush()
+    (root,) = by_name(memory)["invoke_agent rolecall"]
+    sent = len(memory.get_finished_spans())
+    call = {"trace_id": TRACE, "node": "summary", "model": "small", "status": "ok"}
+    recorder.add("model_calls", call | {"started_at": 101.0, "latency_ms": 500.0})
+    late = {"trace_id": TRACE, "at": 102.0, "node": "prune", "type": "StateError"}
+    recorder.add("errors", late | {"message": "secret"})
+    assert recorder.flush()
+    assert recorder.problem is None
+    spans = by_name(memory)
+    assert len(memory.get_finished_spans()) == sent + 3
+    (node,), (chat,), (error,) = spans["summary"], spans["chat small"], spans["prune"]
+    assert node.parent.span_id == error.parent.span_id == root.context.span_id
+    assert chat.parent.span_id == node.context.span_id
+    assert {f"{s.context.trace_id:032x}" for s in (node, chat, error)} == {TRACE}
+    assert chat.end_time - chat.start_time == pytest.approx(500_000_000, abs=1000)
+    assert dict(error.attributes) == {"error.type": "StateError", "rolecall.node": "prune"}
+    assert error.status.status_code is StatusCode.ERROR
+    assert "secret" not in everything(memory)
+
+
+def test_what_is_known_of_turns_that_were_sent_is_bounded_and_ends_when_they_are_resumed(
+    recorder: OtelRecorder, memory: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otel, "_MAX_TURNS", 3)
+    for number in range(9):
+        add_turn(recorder, f"{number:032x}")
+    add_turn(recorder, status="interrupted")
+    add_turn(recorder)
+    recorder.flush()
+    assert len(recorder._sent) == 3
+    assert recorder._turns == {}
+    roots = by_name(memory)["invoke_agent rolecall"]
+    assert [root.attributes["rolecall.status"] for root in roots[-2:]] == ["interrupted", "done"]
+    assert len(by_name(memory)["chat qwen"]) == 11 * 2
+
+
 class Stuck(SpanExporter):
     """A collector that takes the connection and never answers."""
 

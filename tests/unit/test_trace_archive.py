@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from rolecall.database import DatabaseFile
 from rolecall.errors import UsageError
+from rolecall.telemetry import archive
 from rolecall.telemetry.archive import Imported, read_traces, write_traces
 from rolecall.telemetry.open import open_file
 from rolecall.telemetry.recorder import SqliteRecorder
@@ -105,6 +108,45 @@ def test_a_wrong_file_adds_nothing(tmp_path: Path, content: str, says: str) -> N
     assert str(path) in str(caught.value)
     assert Traces(file).latest() == []
     assert Traces(file).stats()["turns"]["turns"] == 0
+
+
+def test_a_trace_of_a_turn_that_was_not_done_is_completed_by_a_later_one(tmp_path: Path) -> None:
+    source, target = opened(tmp_path / "a.db"), opened(tmp_path / "b.db")
+    early, late = tmp_path / "early.jsonl", tmp_path / "late.jsonl"
+    fill(source, 1)
+    recorder = SqliteRecorder(source)
+    recorder.add("turns", {"trace_id": "trace-0", "status": "running", "total_ms": None})
+    recorder.flush()
+    early.write_text(exported(source), encoding="utf-8")
+    recorder.add("model_calls", {"trace_id": "trace-0", "model": "m", "status": "ok"})
+    recorder.add("turns", {"trace_id": "trace-0", "status": "done", "total_ms": 7.0})
+    recorder.flush()
+    late.write_text(exported(source, texts=False), encoding="utf-8")
+    assert read_traces(target, early) == Imported(1, 0)
+    assert read_traces(target, late) == Imported(1, 0)
+    assert exported(target) == exported(source)  # with the texts that came first
+    assert Traces(target).stats() == Traces(source).stats()
+    assert read_traces(target, early) == read_traces(target, late) == Imported(0, 1)
+    recorder.close()
+
+
+def test_others_can_write_while_a_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = opened(tmp_path / "a.db"), opened(tmp_path / "b.db")
+    fill(source, 2)
+    path = tmp_path / "traces.jsonl"
+    path.write_text(exported(source), encoding="utf-8")
+    read = archive._lines
+
+    def slowly(path: Path) -> Iterator[Any]:
+        for line in read(path):
+            with closing(sqlite3.connect(tmp_path / "b.db", timeout=0)) as other:
+                other.execute("BEGIN IMMEDIATE")
+            yield line
+
+    monkeypatch.setattr(archive, "_lines", slowly)
+    assert read_traces(target, path) == Imported(2, 0)
 
 
 def test_the_commands(run: Callable[..., Any], tmp_path: Path, rolecall_home: Path) -> None:

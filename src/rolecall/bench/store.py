@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from rolecall.database import DatabaseFile
 from rolecall.errors import RolecallError, UsageError
+from rolecall.exclusive import exclusive, is_done_now
 from rolecall.home import folder, home
 from rolecall.sqlite import Database, Migrations
 
 migrations = Migrations("rolecall.bench")
+
+_NAME = "bench"
 
 
 @migrations()
@@ -80,37 +81,19 @@ class BenchBusy(RolecallError):
     exit_code = 6
 
 
-@contextmanager
-def alone() -> Iterator[None]:
-    """Keep other benchmarks of this home out. The lock dies with its holder.
+def alone() -> AbstractContextManager[None]:
+    """Keep other benchmarks of this home out.
 
     Raises:
-        BenchBusy: one is running.
+        BenchBusy: one is running; when entered.
     """
-    lock = _lock()
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise BenchBusy("another benchmark is running; times taken now would be wrong") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    busy = BenchBusy("another benchmark is running; times taken now would be wrong")
+    return exclusive(_NAME, busy)
 
 
 def is_running() -> bool:
     """Whether a benchmark is running now."""
-    lock = _lock()
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
-
-
-def _lock() -> FileLock:
-    return FileLock(folder() / "bench.lock")
+    return is_done_now(_NAME)
 
 
 def open_store_if_any() -> BenchStore | None:

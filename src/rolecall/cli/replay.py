@@ -140,8 +140,8 @@ def _run(
         )
     else:
         print_thread(comparisons, replayed.left_out, named, report)
-    if code := max((one.replay.exit_code for one in comparisons), default=0):
-        raise typer.Exit(code)
+    if replayed.exit_code:
+        raise typer.Exit(replayed.exit_code)
 
 
 def _run_all(
@@ -156,7 +156,6 @@ def _run_all(
     from rolecall import bridge
     from rolecall.cli.output import err
     from rolecall.cli.progress import RichProgress
-    from rolecall.errors import NoModelReachable
     from rolecall.replay.batch import replay_threads
 
     try:
@@ -174,8 +173,8 @@ def _run_all(
         err.print("Stopped. What was replayed is kept; the same command goes on with it.")
         raise
     _print(regression, report, as_json)
-    if regression.status == "partial":
-        raise typer.Exit(NoModelReachable.exit_code)
+    if regression.exit_code:
+        raise typer.Exit(regression.exit_code)
 
 
 def _show(run: int, report: Path | None, as_json: bool) -> None:

@@ -46,17 +46,23 @@ def print_thread(
         out.print()
     if len(comparisons) > 1:
         _print_figures(figures(comparisons))
-    for kept in dict.fromkeys(one.replay_thread for one in comparisons if one.replay_thread):
-        with_stack = "" if stack is None else f" --stack {stack}"
-        out.print(f'Kept as {kept}. Go on there: rolecall ask "…" --thread {kept}{with_stack}')
+    with_stack = "" if stack is None else f" --stack {stack}"
+    for kept, last in {one.replay_thread: one for one in comparisons if one.replay_thread}.items():
+        out.print(f"Kept as {kept}. Go on there: rolecall {_next(kept, last)}{with_stack}")
     _print_end(left_out, report)
+
+
+def _next(thread: str, last: Comparison) -> str:
+    if not last.failed:
+        return f'ask "…" --thread {thread}'
+    return f'resume {thread} --answer "…"' if last.replay.waits else f"resume {thread}"
 
 
 def print_regression(regression: Regression, report: Path | None) -> None:
     """What a stack changes over many threads."""
     resumed = f", {regression.resumed} turns from before" if regression.resumed else ""
-    status = "stopped" if regression.status == "running" else regression.status
-    out.print(styled(f"Run {regression.run} on {regression.stack}: {status}{resumed}", "bold"))
+    told = f"Run {regression.run} on {regression.stack}: {regression.status}{resumed}"
+    out.print(styled(told, "bold"))
     summary = regression.summary()
     out.print(f"{summary['turns']} turns of {summary['threads']} threads")
     _print_figures(summary)
@@ -103,7 +109,7 @@ def print_runs(runs: Sequence[dict[str, Any]]) -> None:
         shown.add_row(
             str(row["id"]),
             when(row["started_at"]),
-            "stopped" if row["status"] == "running" else row["status"],
+            row["status"],
             f"{row['replayed']} of {row['turns']}",
             styled(row["stack"], ""),
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from rolecall.database import DatabaseFile
 from rolecall.sqlite import Database
+from rolecall.threads.search import TURNS_OF_SCRATCH
 from rolecall.tools.recall import EarlierTurn
 
 _WORD = re.compile(r"\w+")
@@ -27,6 +28,7 @@ _FOUND = (
     "{}ORDER BY bm25(turns_fts), turns.rowid DESC LIMIT ?2"
 )
 _OF_THREAD = "AND turns_fts.rowid IN (SELECT rowid FROM turns WHERE thread_id = ?3) "
+_OF_ALL = f"AND turns_fts.rowid NOT IN ({TURNS_OF_SCRATCH} AND threads.thread_id != ?3) "
 
 
 class ThreadHistory:
@@ -52,8 +54,8 @@ class ThreadHistory:
         words = _wanted(text)
         if not words:
             return []
-        sql = _FOUND.format("" if self._all_threads else _OF_THREAD)
-        values: list[Any] = [words, limit, *([] if self._all_threads else [thread_id])]
+        sql = _FOUND.format(_OF_ALL if self._all_threads else _OF_THREAD)
+        values: list[Any] = [words, limit, thread_id]
 
         def read(db: Database) -> list[EarlierTurn]:
             return [

@@ -69,7 +69,6 @@ def replay(
         UnknownThread, UsageError: there is no such thread or step, the turn has no answer to
             compare with, or the stack lacks a role that it needs.
         ConfigError: the stack cannot be loaded.
-        NoModelReachable: no model can be reached; nothing was replayed.
         StateError: threads cannot be read, or what replays need cannot be saved.
     """
     return bridge.run(
@@ -123,7 +122,7 @@ def replay_all(
     """Replay the threads of this home and say what a stack changes.
 
     Each result is kept in ``replays.db`` before the next turn is asked: the same call goes on
-    with a run that was stopped. The forks are not kept.
+    with a run that was stopped, and asks again where no model was reached. The forks are not kept.
 
     Args:
         stack: a name, a file or a loaded stack; ``None`` takes the active one.
@@ -137,6 +136,7 @@ def replay_all(
         UsageError: ``since`` is no day, or there is nothing to replay.
         ConfigError: the stack cannot be loaded.
         StateError: threads cannot be read, or a result cannot be kept.
+        ReplayBusy: another replay of all threads is running.
     """
     return bridge.run(
         areplay_all(

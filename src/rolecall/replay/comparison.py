@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from rolecall.errors import NoModelReachable
 from rolecall.replay.likeness import likeness
 
 How = Literal["ran", "recorded", "not made"]
 RAN: How = "ran"
 RECORDED: How = "recorded"
 NOT_MADE: How = "not made"
+
+UNREACHABLE = NoModelReachable.exit_code
+"""The exit code of what may go well on another day."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Side:
         tools: the tool calls.
         error: what ended the turn without an answer, in words.
         exit_code: what the command line returns for that error; 0 without one.
+        waits: whether it ended with a question to the user.
         trace_id: names the trace in telemetry, where one is kept.
     """
 
@@ -65,6 +70,7 @@ class Side:
     error: str | None = None
     exit_code: int = 0
     trace_id: str | None = None
+    waits: bool = False
 
     @property
     def route(self) -> str | None:

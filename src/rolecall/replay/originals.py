@@ -43,7 +43,17 @@ class Original:
     @property
     def name(self) -> str:
         """Names the turn in messages."""
-        return f"turn {self.row['number']} of thread {self.row['thread_id']}"
+        return name_of(self.row["thread_id"], self.row["number"])
+
+
+def name_of(thread_id: str, number: int) -> str:
+    """Names a turn in messages."""
+    return f"turn {number} of thread {thread_id}"
+
+
+def left_out(name: str, error: Exception) -> str:
+    """Why a turn was left out, in a line that names it once."""
+    return str(error) if str(error).startswith(name) else f"{name}: {error}"
 
 
 async def originals(
@@ -201,7 +211,7 @@ async def side_of_original(original: Original, calls: list[RecordedCall], traces
         stack=turn["stack"],
         path=[node for node, _ in json.loads(turn["path"] or "[]")],
         model=answered[-1]["model"] if answered else None,
-        latency_ms=turn["total_ms"],
+        latency_ms=_whole_ms(trace),
         input_tokens=_sum(asked, "input_tokens"),
         output_tokens=_sum(asked, "output_tokens"),
     )
@@ -218,6 +228,17 @@ def _trace(traces: Traces, trace_id: str, finished_at: float | None) -> dict[str
         if not 0 <= time.time() - (finished_at or 0.0) < _TRACED_WITHIN_S:
             return None
         time.sleep(0.05)
+
+
+def _whole_ms(trace: dict[str, Any]) -> float | None:
+    """The turn's time; ``None`` where it was resumed: the trace has only its last run's."""
+    turn = trace["turn"]
+    calls = [*trace["model_calls"], *trace["tool_calls"]]
+    begun = [decision["at"] for decision in trace["decisions"]]
+    begun += [call["started_at"] for call in calls]
+    resumed = any(at is not None and at < (turn["started_at"] or 0.0) - 0.001 for at in begun)
+    journaled = any(call["status"] == "journaled" for call in calls)
+    return None if resumed or journaled else turn["total_ms"]
 
 
 def _sum(calls: list[dict[str, Any]], name: str) -> int | None:

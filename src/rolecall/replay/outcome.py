@@ -45,6 +45,7 @@ def side_of_replay(
         known |= {
             "error": f"it waits for the user: {asked.text}",
             "exit_code": TurnFailed.exit_code,
+            "waits": True,
         }
     else:
         known |= {name: row[name] for name in ("answer", "role", "finish_reason")}

@@ -10,7 +10,11 @@ from statistics import mean, median
 from typing import Any, Self
 
 from rolecall.bench.figures import mean_interval, ratio_interval
-from rolecall.replay.comparison import NOT_MADE, Comparison
+from rolecall.errors import ConfigError
+from rolecall.replay.comparison import NOT_MADE, UNREACHABLE, Comparison
+
+# what a result without a comparison returns
+_CODES = {"error": UNREACHABLE, "failed": ConfigError.exit_code}
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,12 @@ class Regression:
     Attributes:
         run: its number.
         stack: the stack's name.
-        status: ``done``, ``partial`` (an endpoint failed: the same call goes on) or ``running``.
+        status: ``done``, ``partial`` (an endpoint failed: the same call goes on), ``stopped`` or
+            ``running``.
         comparisons: one per turn that was replayed.
         left_out: what was not, with reasons.
         resumed: how many turns were replayed before this call.
+        exit_code: the worst of all turns: what the command line returns.
     """
 
     run: int
@@ -32,19 +38,24 @@ class Regression:
     comparisons: list[Comparison]
     left_out: list[str] = field(default_factory=list)
     resumed: int = 0
+    exit_code: int = 0
 
     @classmethod
     def of(cls, row: Mapping[str, Any], resumed: int = 0) -> Self:
         """From what the store has of a run."""
         results = row["results"]
-        told = [result["why"] for result in results if result["status"] == "left_out"]
+        comparisons = [Comparison.from_json(json.loads(r["body"])) for r in results if r["body"]]
+        without = [result for result in results if not result["body"]]
+        codes = [one.replay.exit_code for one in comparisons]
+        codes += [_CODES.get(result["status"], 0) for result in without]
         return cls(
             row["id"],
             row["stack"],
             row["status"],
-            [Comparison.from_json(json.loads(r["body"])) for r in results if r["body"]],
-            [*json.loads(row["plan"])["left_out"], *told],
+            comparisons,
+            [*json.loads(row["plan"])["left_out"], *(result["why"] for result in without)],
             resumed,
+            max(codes, default=0),
         )
 
     def summary(self) -> dict[str, Any]:

@@ -98,14 +98,14 @@ class Session:
     async def ready(self, original: Original) -> None:
         """Load the models that probably answer, so that no answer pays for it.
 
-        Raises:
-            RolecallError: one cannot be opened.
+        Where one cannot be opened, the turn that asks it says so.
         """
         roles = self.opened.stack.roles
         likely = {original.row["role"], original.row["requested_role"], "router"} & set(roles)
         for role in sorted(likely - self._ready):
-            await self._client.prepare(role)
             self._ready.add(role)
+            with suppress(RolecallError):
+                await self._client.prepare(role)
 
     async def replay(self, original: Original) -> Comparison:
         """Replay one turn, in a fork of what was before it.

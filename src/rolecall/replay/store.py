@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import AbstractContextManager
 from typing import Any
 
 from rolecall.database import DatabaseFile
-from rolecall.errors import UsageError
+from rolecall.errors import RolecallError, UsageError
+from rolecall.exclusive import exclusive, is_done_now
 from rolecall.home import folder
-from rolecall.replay.comparison import Comparison
+from rolecall.replay.comparison import UNREACHABLE, Comparison
 from rolecall.sqlite import Database, Migrations
 
 migrations = Migrations("rolecall.replays")
+
+_NAME = "replay"
 
 Place = tuple[str, int]
 """A turn: its thread's id and its number there."""
@@ -47,11 +51,28 @@ def m001_runs_and_results(db: Database) -> None:
     )
 
 
+class ReplayBusy(RolecallError):
+    """Threads of this home are being replayed: both would fill one run."""
+
+    exit_code = 6
+
+
+def alone() -> AbstractContextManager[None]:
+    """Keep other replays of all threads of this home out.
+
+    Raises:
+        ReplayBusy: one is running; when entered.
+    """
+    busy = "another replay of all threads is running; when it has ended, the same command goes on"
+    return exclusive(_NAME, ReplayBusy(busy))
+
+
 class ReplayStore:
     """Runs and their results.
 
-    ``status`` of a run: ``running`` (or stopped on the way: the same command goes on with it),
-    ``partial`` (an endpoint failed; likewise) or ``done``. Of a result: ``ok``, ``error`` (asked
+    ``status`` of a run: ``running``, ``stopped`` on the way (the same command goes on with it, when
+    no newer run has it), ``partial`` (an endpoint failed; likewise) or ``done``. Of a result:
+    ``ok``, ``failed`` (it was asked, and has no answer), ``error`` (no model was reached: asked
     again when the run goes on) or ``left_out``.
     """
 
@@ -59,16 +80,22 @@ class ReplayStore:
         self._file = file
 
     async def unfinished(self, digest: str) -> tuple[int, dict[str, Any]] | None:
-        """The latest run of a plan that was not finished, with its plan."""
-        sql = "SELECT id, plan FROM runs WHERE digest = ? AND status != 'done' ORDER BY id DESC"
+        """The newest run of a command, with its plan, unless it was finished."""
+        sql = "SELECT id, plan, status FROM runs WHERE digest = ? ORDER BY id DESC LIMIT 1"
         row = await self._file.run(lambda db: db.execute(sql, [digest]).fetchone())
-        return None if row is None else (int(row[0]), json.loads(row[1]))
+        return None if row is None or row[2] == "done" else (int(row[0]), json.loads(row[1]))
 
     async def begin(self, digest: str, stack: str, plan: dict[str, Any]) -> int:
-        """A new run."""
+        """A new run; to be called within :func:`alone`."""
+        stopped = "UPDATE runs SET status = 'stopped' WHERE status = 'running'"
         sql = "INSERT INTO runs (digest, stack, started_at, status, plan) VALUES (?, ?, ?, ?, ?)"
         values = [digest, stack, time.time(), "running", json.dumps(plan)]
-        return await self._file.commit(lambda db: int(db.execute(sql, values).lastrowid or 0))
+
+        def write(db: Database) -> int:
+            db.execute(stopped)
+            return int(db.execute(sql, values).lastrowid or 0)
+
+        return await self._file.commit(write)
 
     async def done(self, run: int) -> set[Place]:
         """The turns of a run that are not to be asked again."""
@@ -78,10 +105,14 @@ class ReplayStore:
 
     async def keep(self, run: int, comparison: Comparison) -> None:
         """Keep a comparison."""
-        status = "error" if comparison.failed else "ok"
+        status = _status(comparison.replay.exit_code)
         body = json.dumps(comparison.as_json(), default=str)
         place = (comparison.thread, comparison.turn)
         await self._put(run, place, status, comparison.replay.error, body)
+
+    async def fail(self, run: int, place: Place, why: str, exit_code: int) -> None:
+        """Note an error in whose place there is no comparison."""
+        await self._put(run, place, _status(exit_code), why, None)
 
     async def leave_out(self, run: int, place: Place, why: str) -> None:
         """Note why there is no comparison of a turn."""
@@ -128,7 +159,7 @@ class ReplayStore:
         found = await self._file.run(read)
         if found is None:
             raise UsageError(f"there is no run {run}; rolecall replay --runs lists them")
-        return found
+        return _told(found)
 
     async def runs(self, limit: int = 20) -> list[dict[str, Any]]:
         """The newest runs first, with how many turns each has replayed."""
@@ -138,11 +169,22 @@ class ReplayStore:
             "FROM runs ORDER BY id DESC LIMIT ?"
         )
         rows = await self._file.run(lambda db: list(db.query(sql, [limit])))
-        return [{**row, "turns": len(json.loads(row.pop("plan"))["turns"])} for row in rows]
+        return [_told({**row, "turns": len(json.loads(row.pop("plan"))["turns"])}) for row in rows]
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    killed = row["status"] == "running" and not is_done_now(_NAME)  # it could not say so
+    return {**row, "status": "stopped"} if killed else row
+
+
+def _status(exit_code: int) -> str:
+    if exit_code == UNREACHABLE:
+        return "error"
+    return "failed" if exit_code else "ok"
 
 
 def open_store() -> ReplayStore:

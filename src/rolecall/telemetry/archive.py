@@ -8,6 +8,7 @@ Unix seconds.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from rolecall.database import DatabaseFile
-from rolecall.errors import UsageError
+from rolecall.errors import StateError, UsageError
 
 if TYPE_CHECKING:
     from rolecall.sqlite import Database
@@ -33,7 +34,7 @@ _NUMBERS = {"INTEGER": int, "FLOAT": float, "REAL": float}
 
 @dataclass(frozen=True)
 class Imported:
-    """How many traces were added, and how many skipped because their id was in use."""
+    """How many traces were added or completed, and how many skipped: their ids were in use."""
 
     added: int
     skipped: int
@@ -68,11 +69,21 @@ def write_traces(
 def read_traces(file: DatabaseFile, path: Path) -> Imported:
     """Add a file's traces: all whose ids are free, or none when any line is wrong.
 
+    A trace that was exported before its turn was done is completed by one exported after that.
+
     Raises:
         UsageError: the file is not one of traces, is a newer version's, or a line is wrong.
         StateError: ``telemetry.db`` cannot be written.
     """
-    return file.submit_write(lambda db: _add(db, path)).result()
+    columns = file.submit(_columns).result()
+    with tempfile.TemporaryFile() as checked:  # others write while the file is read
+        for number, trace in _lines(path):
+            rows = _rows(trace, columns, f"{path}: line {number}")
+            try:
+                checked.write(json.dumps(rows).encode() + b"\n")
+            except OSError as error:
+                raise StateError(f"no room to import {path}: {error.strerror or error}") from error
+        return file.submit_write(lambda db: _add(db, checked)).result()
 
 
 def _page(db: Database, *, after: int, start: float | None) -> tuple[int, list[dict[str, Any]]]:
@@ -109,24 +120,65 @@ def _line(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False).translate(_BREAKS) + "\n"
 
 
-def _add(db: Database, path: Path) -> Imported:
-    columns = {
+def _columns(db: Database) -> dict[str, dict[str, str]]:
+    return {
         table: {column.name: column.type for column in db.table(table).columns}
         for table in ("turns", *_PARTS)
     }
+
+
+def _add(db: Database, checked: IO[bytes]) -> Imported:
     added = skipped = 0
-    for number, trace in _lines(path):
-        rows = _rows(trace, columns, f"{path}: line {number}")
-        trace_id = rows[0][1]["trace_id"]
-        if db.execute("SELECT 1 FROM turns WHERE trace_id = ?", [trace_id]).fetchone():
+    checked.seek(0)
+    for line in checked:
+        (_, turn), *parts = json.loads(line)
+        trace_id = turn["trace_id"]
+        sql = "SELECT status FROM turns WHERE trace_id = ?"
+        stored = db.execute(sql, [trace_id]).fetchone()
+        if stored is None:
+            _insert(db, "turns", turn)
+        elif turn.get("status") == "done" != stored[0]:
+            changes = {name: value for name, value in turn.items() if value is not None}
+            sets = ", ".join(f"{name} = ?" for name in changes)
+            sql = f"UPDATE turns SET {sets} WHERE trace_id = ?"  # noqa: S608 - known columns
+            db.execute(sql, [*changes.values(), trace_id])
+            parts = _new(db, trace_id, parts)
+        else:
             skipped += 1
             continue
-        for table, row in rows:
-            names, marks = ", ".join(row), ", ".join("?" * len(row))
-            sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - known columns
-            db.execute(sql, list(row.values()))
+        for table, row in parts:
+            _insert(db, table, row)
         added += 1
     return Imported(added, skipped)
+
+
+def _insert(db: Database, table: str, row: dict[str, Any]) -> None:
+    names, marks = ", ".join(row), ", ".join("?" * len(row))
+    sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - known columns
+    db.execute(sql, list(row.values()))
+
+
+def _new(
+    db: Database, trace_id: str, parts: list[tuple[str, dict[str, Any]]]
+) -> list[tuple[str, dict[str, Any]]]:
+    """The rows that are not there yet: a row that is there is counted in the sums already."""
+    there: dict[str, list[dict[str, Any]]] = {}
+    for table in _PARTS:
+        sql = f"SELECT * FROM {table} WHERE trace_id = ?"  # noqa: S608 - our own names
+        there[table] = [_told(row) for row in db.query(sql, [trace_id])]
+    found = []
+    for table, row in parts:
+        if _told(row) in there[table]:
+            there[table].remove(_told(row))
+        else:
+            found.append((table, row))
+    return found
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """What tells rows apart, whether or not texts went along."""
+    left = {"id", *_TEXTS}
+    return {name: value for name, value in row.items() if name not in left and value is not None}
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -3,7 +3,8 @@
 Spans are made from the rows that the recorder gets, when a turn's last row has come: the same
 source as ``telemetry.db``, also where the graph runs on a LangGraph server, and nothing is done
 on the turn's path but putting a row into a queue. A thread of its own makes and sends them; a
-collector that does not answer costs spans, never a turn.
+collector that does not answer costs spans, never a turn. What follows a turn, such as a summary,
+is sent as it comes, below the turn's span.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from rolecall.errors import ConfigError, RemoteEndpoint, StateError
 from rolecall.telemetry.recorder import SqliteRecorder
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
+
+    from rolecall.telemetry.spans import SpanMaker
 
 _PARTS = ("decisions", "model_calls", "tool_calls", "errors")
 _MAX_ROWS, _MAX_TURNS = 20_000, 1000
@@ -52,6 +56,7 @@ class OtelRecorder:
         self._host = host
         self._rows: queue.Queue[_Row | threading.Event | None] = queue.Queue()
         self._turns: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._sent: OrderedDict[str, tuple[dict[str, Any], ReadableSpan]] = OrderedDict()
         self.problem: str | None = None
         self.dropped = 0
         self._thread = threading.Thread(target=self._work, name="rolecall-otel", daemon=True)
@@ -85,11 +90,26 @@ class OtelRecorder:
                 item.set()
                 continue
             try:
-                trace = self._finished(*item)
-                if trace is not None:
-                    self._send(maker.spans_of(trace))
+                if spans := self._spans(maker, *item):
+                    self._send(spans)
             except Exception as error:  # a row of another shape must not end the thread
                 self.problem = self.problem or f"{type(error).__name__}: {error}"
+
+    def _spans(self, maker: SpanMaker, table: str, row: dict[str, Any]) -> list[ReadableSpan]:
+        """What a row completes: all spans of its turn, or those of a row that came after them."""
+        trace_id = str(row.get("trace_id"))
+        if table in _PARTS and (sent := self._sent.get(trace_id)) is not None:
+            return _later(maker, *sent, table, {**_BLANK[table], **row})
+        self._sent.pop(trace_id, None)  # it is resumed
+        trace = self._finished(table, row)
+        if trace is None:
+            return []
+        spans = maker.spans_of(trace)
+        turn = {**trace["turn"], "question": None, "answer": None, "path": None, "total_ms": None}
+        self._sent[trace_id] = (turn, spans[-1])
+        if len(self._sent) > _MAX_TURNS:
+            self._sent.popitem(last=False)
+        return spans
 
     def _finished(self, table: str, row: dict[str, Any]) -> dict[str, Any] | None:
         """Note a row; the whole trace once its turn is over."""
@@ -131,6 +151,44 @@ _TURN_KEYS = [
     *("trace_id", "turn_id", "thread_id", "stack", "status", "question", "answer", "role"),
     *("finish_reason", "started_at", "total_ms", "path"),
 ]
+
+
+def _later(
+    maker: SpanMaker, turn: dict[str, Any], root: ReadableSpan, table: str, row: dict[str, Any]
+) -> list[ReadableSpan]:
+    """The spans of one row, below the turn's span, which was sent before."""
+    begun = row["at"] if "at" in row else row["started_at"]
+    own_turn = {**turn, "started_at": begun}
+    parts: dict[str, list[dict[str, Any]]] = {part: [] for part in _PARTS} | {table: [row]}
+    if table == "errors":  # it becomes the turn's own, and that its span
+        own_turn["status"], parts[table] = "failed", [{**row, "node": None}]
+        *_, span = maker.spans_of({"turn": own_turn, **parts})
+        known = {"error.type": row["type"], "rolecall.node": row["node"]}
+        return [_below(root, span, row["node"] or "error", known)]
+    *spans, own = maker.spans_of({"turn": own_turn, **parts})
+    return [
+        _below(root, span, span.name, span.attributes)
+        if span.parent is not None and span.parent.span_id == own.context.span_id
+        else span
+        for span in spans
+    ]
+
+
+def _below(root: ReadableSpan, span: ReadableSpan, name: str, attributes: Any) -> ReadableSpan:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    return ReadableSpan(
+        name,
+        span.context,
+        root.context,
+        span.resource,
+        {key: value for key, value in attributes.items() if value is not None},
+        kind=span.kind,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
 
 
 class TwoRecorders:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from rolecall.sqlite import Database
+from rolecall.threads.thread_id import SCRATCH_REPLAY
 
 _RANKED = 2_000
 """Of more matches than this, only the newest are ranked: the cost of a search stays bounded."""
@@ -22,6 +23,13 @@ _OF_THREAD = (
     "AND rowid >= (SELECT min(rowid) FROM turns WHERE thread_id = ?) "
     "AND +rowid IN (SELECT rowid FROM turns WHERE thread_id = ?)"
 )
+TURNS_OF_SCRATCH = (
+    "SELECT turns.rowid FROM turns JOIN threads USING (thread_id) "  # noqa: S608 - our own names
+    f"WHERE threads.forked_from IS NOT NULL AND threads.thread_id GLOB '{SCRATCH_REPLAY}*'"
+)
+"""SQL: what is there only while a turn is replayed, a copy of what other threads hold."""
+
+_OF_ALL = f"AND +rowid NOT IN ({TURNS_OF_SCRATCH})"
 _MARKED = (
     "SELECT turns_fts.rowid AS place, turns.thread_id, turns.number, turns.created_at, "
     "turns.question, turns.answer, "
@@ -47,7 +55,8 @@ def search(
     words = match_expression(text)
     if not words:
         return []
-    where, given = ("", []) if thread_id is None else (_OF_THREAD, [thread_id, thread_id])
+    given = [] if thread_id is None else [thread_id, thread_id]
+    where = _OF_THREAD if given else _OF_ALL
     rows = db.execute(_BEST.format(where=where), [words, *given, _RANKED, limit, offset])
     best = [rowid for (rowid,) in rows.fetchall()]
     if not best:

@@ -92,7 +92,9 @@ def test_an_endpoint_that_is_gone_is_not_asked_on_and_what_is_done_is_kept(
     assert (found.status, len(found.comparisons)) == ("partial", 4)  # one, then three in a row
     assert "no model could be asked on" in found.left_out[-1]
     assert found.summary()["errors"] == 3
+    other_brain.default = "B at last"
     assert replay_all(stack_b, fresh=True).run == found.run + 1
+    assert replay_all(stack_b).run == found.run + 2  # not the one that stopped before
 
 
 def test_a_thread_that_goes_on_the_way_is_left_out_and_told(

@@ -9,7 +9,23 @@ from typing import Any
 import pytest
 import yaml
 
+from rolecall.errors import UnknownModel
 from rolecall.models.scripted import ScriptedReply
+from rolecall.replay.session import Session
+
+CONFIRM = '''
+from langgraph.types import interrupt
+from rolecall.tools import safe_to_repeat
+
+@safe_to_repeat
+def confirm(what: str) -> str:
+    """Ask the user.
+
+    Args:
+        what: what to confirm.
+    """
+    return str(interrupt("Really " + what + "?"))
+'''
 
 
 @pytest.fixture
@@ -90,6 +106,45 @@ def test_one_thread_in_a_report(typed: Any, tmp_path: Path) -> None:
     assert typed("replay", "one", "--stack", "B", "--report", str(page)).code == 0
     assert "# Thread one replayed on b" in page.read_text()
     assert "Merge \\*sort\\* is &lt;b&gt;stable" in page.read_text()
+
+
+def test_a_kept_replay_that_waits_is_told_with_how_to_resume_it(
+    typed: Any, other_brain: Any, rolecall_home: Path
+) -> None:
+    (rolecall_home / "tools").mkdir()
+    (rolecall_home / "tools" / "mine.py").write_text(CONFIRM)
+    confirm = ScriptedReply(tool_calls=[{"name": "confirm", "args": {"what": "that"}}])
+    other_brain.say(confirm)
+    done = typed("replay", "one", "--stack", "B")
+    assert done.code == 4
+    told = "".join(done.out.split())
+    kept = told.split("Keptas")[1].split(".Goon")[0]
+    assert f'rolecallresume{kept}--answer"…"--stack' in told
+    assert typed("resume", kept, "--answer", "yes", "--stack", "B").code == 0
+    other_brain.say("fine", ScriptedReply(fault="refuse"))
+    other_brain.default = ScriptedReply(fault="refuse")
+    done = typed("replay", "one", "--stack", "B", "--all-turns", "--own-history")
+    told = "".join(done.out.split())
+    assert (done.code, "rolecallresumereplay-" in told, "--answer" in told) == (3, True, False)
+    other_brain.default = "ok"
+    other_brain.say(confirm)
+    assert typed("replay", "--all", "--stack", "B").code == 4
+
+
+def test_a_left_out_turn_counts_in_the_exit_code(
+    typed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Session.run
+
+    async def failing(self: Session, original: Any, target: str) -> Any:
+        if original.row["number"] == 2:
+            raise UnknownModel("no such model")
+        return await run(self, original, target)
+
+    monkeypatch.setattr(Session, "run", failing)
+    done = typed("replay", "one", "--stack", "B", "--all-turns", "--json")
+    assert (done.code, len(done.json["comparisons"])) == (2, 1)
+    assert done.json["left_out"] == ["turn 2 of thread one: no such model"]
 
 
 def test_an_endpoint_that_is_down_is_exit_3_and_a_run_goes_on_later(

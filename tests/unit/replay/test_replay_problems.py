@@ -13,6 +13,7 @@ from rolecall import bridge
 from rolecall.errors import UnknownModel, UnknownThread, UsageError
 from rolecall.models.scripted import ScriptedReply, ScriptedRunner
 from rolecall.replay import replay
+from rolecall.replay.originals import _whole_ms
 
 
 def test_a_thread_or_step_that_is_not_there_is_told_with_the_command_that_lists(
@@ -113,6 +114,29 @@ def test_without_a_trace_what_it_took_is_not_known(
     assert (one.original.latency_ms, one.original.tokens, one.original.stack) == (None,) * 3
     assert (one.original.answer, one.original.route) == ("ok", "HANDLE")
     assert (one.latency_ratio, one.same_answer) == (None, False)
+
+
+def test_the_time_of_a_turn_that_was_resumed_is_not_known(
+    stack_b: Any, opened: Any, brain: Any
+) -> None:
+    confirm = ScriptedReply(tool_calls=[{"name": "confirm", "args": {"what": "that"}}])
+    with opened() as assistant:
+        brain.say(confirm, "done")
+        assert assistant.ask("Shall I?", "t", "coding").waiting_for is not None
+        assert assistant.resume("t", "yes").text == "done"
+    (one,) = replay("t", stack_b, keep=False)
+    assert (one.original.answer, one.original.latency_ms, one.latency_ratio) == ("done", None, None)
+    assert one.original.tokens is not None
+
+
+def test_the_time_of_a_turn_with_an_answer_from_the_journal_is_not_known() -> None:
+    def took(status: str) -> float | None:
+        calls = [{"status": status, "started_at": 10.0}]
+        turn = {"started_at": 10.0, "total_ms": 5.0}
+        return _whole_ms({"turn": turn, "decisions": [], "model_calls": calls, "tool_calls": []})
+
+    assert took("journaled") is None
+    assert took("ok") == 5.0
 
 
 def test_what_a_killed_replay_left_is_not_listed_and_is_swept_when_it_is_old(
