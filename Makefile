@@ -29,7 +29,7 @@ setup: $(DEV)  ## Install everything for development
 
 test: $(DEV)  ## Fast tests and contract tests: no model, loopback only
 	$(BIN)/pytest -q -m "not live and not soak and not alone" -n 2 --dist loadfile tests
-	$(BIN)/pytest -q -m "alone and not live and not soak" tests
+	$(BIN)/pytest -q -m "alone and not live and not soak" -n 2 --dist loadfile tests
 
 live: $(DEV)  ## Tests on the real embedded model
 	@$(MAKE) --no-print-directory litellm || echo "Going on without LiteLLM: its tests say why" >&2

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rolecall.config.schema import Role
 from rolecall.routing.encoder.artefact import (
     ENCODER_FILES,
+    READ,
     SHIPPED,
-    SIZES,
     Artefact,
     load_artefact,
 )
@@ -43,7 +43,7 @@ LEGAL = Role(
     ),
 )
 CODE = "write a python function that sorts a list"
-WIDTH = sum(SIZES) + len(NAMES)
+WIDTH = READ + len(NAMES)
 MOST_TOKENS = 192
 
 TEXTS = st.text(
@@ -241,7 +241,7 @@ def test_the_share_of_a_missing_role_goes_to_the_default_role(
 
 def test_the_reason_of_a_default_role_is_not_that_of_another(artefact: Artefact) -> None:
     weights = np.zeros((3, WIDTH), np.float32)
-    weights[0, sum(SIZES) + NAMES.index("length")] = 1.0  # length speaks for HANDLE alone
+    weights[0, READ + NAMES.index("length")] = 1.0  # length speaks for HANDLE alone
     row = rows_of([artefact.encoder.encode(CODE)])
     offsets = np.log(np.asarray([0.4, 0.35, 0.25], np.float32)) - (row @ weights.T)[0]
     head = Head(LABELS, weights, np.zeros(3, np.float32), 1.0, offsets)
@@ -296,6 +296,6 @@ def test_corrections_stand_for_a_role_beside_its_examples(artefact: Artefact) ->
 
 def test_an_encoder_works_without_its_artefact() -> None:
     encoded = Encoder(*(SHIPPED / name for name in ENCODER_FILES)).encode("hi", ("before",))
-    assert encoded.summary.shape == encoded.sentence.shape == (384,)
+    assert (encoded.summary.shape, encoded.sentence.shape) == ((768,), (384,))
     assert np.linalg.norm(encoded.sentence) == pytest.approx(1, abs=1e-3)
     assert encoded.n_tokens == 5

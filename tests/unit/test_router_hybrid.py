@@ -28,8 +28,8 @@ from rolecall.routing.corrections import corrections_path
 from rolecall.routing.decision import Decision, Routed
 from rolecall.routing.encoder.artefact import (
     ENCODER_FILES,
+    READ,
     SHIPPED,
-    SIZES,
     Artefact,
     RoleFit,
     load_artefact,
@@ -87,7 +87,7 @@ def artefact(encoder: Encoder) -> Any:
     """``artefact(probabilities)`` says the same of every message; it is sure from 0.9 on."""
 
     def make(says: dict[str, float], consult: dict[str, float] | None = None) -> Artefact:
-        weights = np.zeros((3, sum(SIZES) + len(NAMES)), np.float32)
+        weights = np.zeros((3, READ + len(NAMES)), np.float32)
         bias = np.log(np.asarray([says[label] for label in LABELS], np.float32))
         return Artefact(
             version="scripted",

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rolecall.routing.encoder.artefact import SHIPPED, SIZES, TOKENIZER
+from rolecall.routing.encoder.artefact import READ, SHIPPED, TOKENIZER
 from rolecall.routing.encoder.head import Head
 from rolecall.routing.encoder.inputs import _CLS, _GAP, _LINE, _PARAGRAPH, _SEP, InputBuilder
 from rolecall.routing.encoder.surface import NAMES, surface, unread_share
 from rolecall.routing.examples import LABELS
 
 CODE = "write a python function that sorts a list"
-WIDTH = sum(SIZES) + len(NAMES)
+WIDTH = READ + len(NAMES)
 MOST_TOKENS = 192
 
 TEXTS = st.text(
@@ -183,7 +183,7 @@ def test_pulls_and_bias_add_up_to_the_log_odds() -> None:
     assert head.offsets is not None
     row = np.random.default_rng(3).normal(size=WIDTH).astype(np.float32)
     logits = head.logits(row[None])[0]
-    pulls = head.pulls(row, 0, 2, SIZES)
+    pulls = head.pulls(row, 0, 2, READ)
     bias = (head.bias[0] - head.bias[2]) / head.temperature + head.offsets[0] - head.offsets[2]
     assert list(pulls) == ["wording", *NAMES]
     assert sum(pulls.values()) + bias == pytest.approx(logits[0] - logits[2], abs=1e-3)

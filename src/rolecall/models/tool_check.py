@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # which no figure is reported on; its --fit prints what a regression on them would choose.
 WEIGHTS = {"likeness": 8.0, "idleness": -8.0, "grounded": 3.0, "intercept": -1.0}
 UNGROUNDABLE = 0.75  # stands for groundedness where no argument could stand in the conversation
-LEAST = 0.45  # probability from which on a call was meant
+LEAST = 0.42  # probability from which on a call was meant
 SURE = 0.7  # probability, without any arguments, from which on a message asks for a tool
 NEARER = 0.12  # likeness that another tool must have more; a right call lacked at most 0.08
 _LONGEST_SAID = 2000  # characters of a message that are looked at

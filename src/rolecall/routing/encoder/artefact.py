@@ -24,7 +24,7 @@ from rolecall.routing.encoder.head import Head
 from rolecall.routing.encoder.model import Encoder
 from rolecall.routing.encoder.surface import NAMES
 
-FORMAT = 2
+FORMAT = 3
 SHIPPED = Path(__file__).resolve().parent / "shipped"
 ENCODER, TOKENIZER, WORDS, ROUTER, EXAMPLES = (
     "encoder.onnx",
@@ -35,7 +35,8 @@ ENCODER, TOKENIZER, WORDS, ROUTER, EXAMPLES = (
 )
 ENCODER_FILES = (ENCODER, TOKENIZER, WORDS)
 WIDTH = 384
-SIZES = (WIDTH, WIDTH)
+READ = 2 * WIDTH
+"""What the head reads of the encoder."""
 
 _AGAIN = (
     "rolecall router rollback takes an earlier version; installing rolecall again the shipped one"
@@ -122,7 +123,7 @@ def load_artefact(folder: Path, encoder_folder: Path = SHIPPED) -> Artefact:
         return Artefact(
             version=str(found["version"]),
             encoder=Encoder(*(paths[name] for name in ENCODER_FILES)),
-            head=Head.from_json(found["head"], sum(SIZES) + len(NAMES)),
+            head=Head.from_json(found["head"], READ + len(NAMES)),
             bands=[Band(*map(float, band)) for band in found["bands"]],
             confidences=[float(value) for value in found["confidences"]],
             role_fit=RoleFit(**{name: float(v) for name, v in found["role_fit"].items()}),

@@ -9,7 +9,7 @@ import numpy as np
 
 from rolecall.config.schema import ModelRole, Role
 from rolecall.routing.decision import default_role
-from rolecall.routing.encoder.artefact import SIZES, Artefact
+from rolecall.routing.encoder.artefact import READ, Artefact
 from rolecall.routing.encoder.head import rows_of
 from rolecall.routing.encoder.model import Encoded
 from rolecall.routing.encoder.own_roles import OwnRoles
@@ -117,7 +117,7 @@ class Classifier:
         order = [int(i) for i in np.argsort(-built_in)]
         best = next((i for i in order if self._goes_to[labels[i]] == label), order[0])
         second = next((i for i in order if self._goes_to[labels[i]] != label), order[1])
-        return self._artefact.head.pulls(row, best, second, SIZES)
+        return self._artefact.head.pulls(row, best, second, READ)
 
 
 def _listed(names: list[str]) -> str:

@@ -1,6 +1,6 @@
 """The head: from what the encoder and the surface say to a calibrated probability per label.
 
-A linear layer over ``[class vector, sentence vector, surface]``, then temperature scaling
+A linear layer over ``[class vector, mean, surface]``, then temperature scaling
 (Guo et al. 2017, arXiv 1706.04599) with one offset per label, fitted on writing styles that the
 encoder and the head have never seen.
 """
@@ -25,7 +25,7 @@ class Head:
 
     Attributes:
         labels: label names, length ``k``.
-        weights: shape ``(k, d)``; ``d`` = class vector + sentence vector + surface features.
+        weights: shape ``(k, d)``; ``d`` = class vector + mean + surface features.
         bias: shape ``(k,)``.
         temperature: divides the logits.
         offsets: shape ``(k,)``, added after it.
@@ -47,19 +47,18 @@ class Head:
         """Calibrated probabilities, shape ``(n, k)``; every row sums to 1."""
         return softmax(self.logits(rows))
 
-    def pulls(self, row: Array, label: int, other: int, sizes: tuple[int, int]) -> dict[str, float]:
+    def pulls(self, row: Array, label: int, other: int, read: int) -> dict[str, float]:
         """What pulls towards ``label`` and away from ``other``, in calibrated log-odds.
 
         Args:
             row: the input, shape ``(d,)``.
-            sizes: lengths of the class vector and the sentence vector in it.
+            read: how many of its entries come from the encoder.
 
         Returns:
             ``wording`` (all that the encoder read) and one entry per surface feature; together
             with the bias they add up to the log-odds.
         """
         parts = (self.weights[label] - self.weights[other]) * row / self.temperature
-        read = sum(sizes)
         return {
             "wording": float(parts[:read].sum()),
             **{name: float(part) for name, part in zip(NAMES, parts[read:], strict=True)},
@@ -101,7 +100,7 @@ class Head:
 
 def rows_of(encoded: list[Encoded]) -> Array:
     """The head's inputs, shape ``(n, d)``."""
-    return np.stack([np.concatenate([e.summary, e.sentence, e.surface]) for e in encoded])
+    return np.stack([np.concatenate([e.summary, e.surface]) for e in encoded])
 
 
 def softmax(logits: Array) -> Array:

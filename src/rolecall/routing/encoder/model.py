@@ -1,9 +1,10 @@
 """The encoder: MiniLM (Wang et al. 2020, arXiv 2002.10957) fine-tuned for routing, int8, on ONNX
 Runtime, one thread.
 
-One pass gives two vectors: the class vector was trained to tell who should answer, the sentence
-vector was held close to that of the original sentence encoder, so that it still says what a
-message is about (used for the user's own roles and for the nearest examples).
+One pass gives two vectors. The summary was trained to tell who should answer: the class vector,
+and the mean over the message before the last layer. The sentence vector is that mean, mapped to
+near the one that the original sentence encoder gives, so that it says what a message is about (used
+for the user's own roles and for the nearest examples).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Encoded:
     """What is known of one message.
 
     Attributes:
-        summary: the class vector, shape ``(384,)``.
+        summary: what the head reads, shape ``(768,)``.
         sentence: the sentence vector, shape ``(384,)``, length 1.
         surface: the surface features.
         n_tokens: how many tokens the encoder read.

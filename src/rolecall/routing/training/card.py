@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from rolecall.routing.encoder.artefact import READ
 from rolecall.routing.encoder.bands import DELTA, threshold_for
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ Decides who answers a message: `HANDLE` (the router model itself), `REASONING` o
 - **Spelling**: a word that neither its vocabulary nor the training messages know is read as the
   commonest word of those messages that is one slip away. The encoder was fine-tuned on messages
   as they stand, head and calibration were fitted on messages so mended.
-- **Head**: multinomial logistic regression over the class vector, the sentence vector and
-  {sets.train.rows.shape[1] - 768} surface features; temperature {new.head.temperature:.2f} and
-  one offset per label.
+- **Head**: multinomial logistic regression over the class vector, the mean before the last layer
+  and {sets.train.rows.shape[1] - READ} surface features; temperature
+  {new.head.temperature:.2f} and one offset per label.
 - **Intended use**: English messages to an assistant. Not for deciding anything about people.
 
 ## Data

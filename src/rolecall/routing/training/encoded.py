@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rolecall.home import folder
 from rolecall.progress import Progress
-from rolecall.routing.encoder.artefact import SIZES
+from rolecall.routing.encoder.artefact import READ
 from rolecall.routing.encoder.head import rows_of
 from rolecall.routing.encoder.model import Encoded, Encoder
 from rolecall.routing.encoder.surface import surface
@@ -29,21 +29,23 @@ _SPLITS = ("train", "calibration", "test")
 
 @dataclass(frozen=True)
 class Prepared:
-    """Examples with what the encoder says of them: inputs ``(n, d)``, labels ``(n,)``."""
+    """Examples with what the encoder says of them.
+
+    Attributes:
+        rows: the head's inputs, shape ``(n, d)``.
+        sentences: sentence vectors, shape ``(n, 384)``.
+        labels: shape ``(n,)``.
+    """
 
     examples: list[Example]
     rows: Array
+    sentences: Array
     labels: NDArray[np.int64]
-
-    @property
-    def sentences(self) -> Array:
-        """Sentence vectors, shape ``(n, 384)``."""
-        return self.rows[:, SIZES[0] : sum(SIZES)]
 
     def part(self, mask: NDArray[np.bool_]) -> Prepared:
         """The examples where ``mask``, shape ``(n,)``, is true."""
         kept = [example for example, keep in zip(self.examples, mask, strict=True) if keep]
-        return Prepared(kept, self.rows[mask], self.labels[mask])
+        return Prepared(kept, self.rows[mask], self.sentences[mask], self.labels[mask])
 
 
 class Sets:
@@ -90,10 +92,11 @@ def _kept(
     vectors = _read(place, state)
     if vectors is not None:
         shapes = np.stack([surface(example.prompt, example.context) for example in examples])
-        return Prepared(examples, np.concatenate([vectors, shapes], axis=1), _labels(examples))
+        rows = np.concatenate([vectors[:, :READ], shapes], axis=1)
+        return Prepared(examples, rows, vectors[:, READ:], _labels(examples))
     found = _prepare(encoder, examples, progress, what)
     with suppress(OSError):  # kept or not, the result is the same
-        _write(place, state, found.rows[:, : sum(SIZES)])
+        _write(place, state, np.concatenate([found.rows[:, :READ], found.sentences], axis=1))
     return found
 
 
@@ -125,7 +128,8 @@ def _prepare(
         for example in examples:
             encoded.append(encoder.encode(example.prompt, example.context))
             advance(1)
-    return Prepared(list(examples), rows_of(encoded), _labels(examples))
+    sentences = np.stack([one.sentence for one in encoded])
+    return Prepared(list(examples), rows_of(encoded), sentences, _labels(examples))
 
 
 def _labels(examples: Sequence[Example]) -> NDArray[np.int64]:

@@ -2,9 +2,9 @@
 
 The graph is built node by node from the weights, not traced: one matrix product for query, key
 and value, no mask (a message is encoded alone, without padding), none of the shape arithmetic that
-tracing leaves. Weights have one scale per output, embeddings one per row. They use seven bits:
-processors without VNNI add two products in sixteen bits, which eight bits would overflow, and a
-decision must not depend on the processor.
+tracing leaves, and of the last layer only what the class vector needs. Weights have one scale per
+output, embeddings one per row. They use seven bits: processors without VNNI add two products in
+sixteen bits, which eight bits would overflow, and a decision must not depend on the processor.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 if TYPE_CHECKING:
-    from transformers import BertModel
+    from rolecall.routing.training.encoder import FineTuned
 
 Array = NDArray[np.float32]
 
 _HEADS, _WIDTH = 12, 384
+_SIZE = _WIDTH // _HEADS
 _WEIGHT_TOP, _ROW_TOP = 63, 127
 _EPSILON = 1e-12  # BERT's, of its layer normalisations
 _CONTRIB = "com.microsoft"
 
 
-def export(encoder: BertModel, target: Path) -> None:
+def export(made: FineTuned, target: Path) -> None:
     """Write the encoder; the same weights give the same bytes."""
+    encoder = made.encoder
     weights = {
         name: np.asarray(value.detach().numpy(), np.float32)
         for name, value in encoder.state_dict().items()
@@ -38,9 +40,13 @@ def export(encoder: BertModel, target: Path) -> None:
     graph = _Graph(weights)
     own = graph.node("Equal", "token_type_ids", graph.constant("message", np.asarray(0)))
     hidden = _embedded(graph)
-    for index in range(encoder.config.num_hidden_layers):
-        hidden = _layer(graph, hidden, f"encoder.layer.{index}")
-    _outputs(graph, hidden, own)
+    *layers, last = (f"encoder.layer.{i}" for i in range(encoder.config.num_hidden_layers))
+    for layer in layers:
+        hidden = _layer(graph, hidden, _attention(graph, hidden, layer), layer)
+    mean = _mean(graph, hidden, own)
+    mapped = graph.node("MatMul", mean, graph.constant("to_sentence", made.to_sentence))
+    graph.node("LpNormalization", mapped, name="sentence", axis=-1, p=2)
+    graph.node("Concat", _class_vector(graph, hidden, last), mean, name="summary", axis=-1)
     onnx.save(graph.model(), target)
 
 
@@ -112,8 +118,8 @@ class _Graph:
             for name in ("input_ids", "token_type_ids")
         ]
         outputs = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, _WIDTH])
-            for name in ("summary", "sentence")
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, width])
+            for name, width in (("summary", 2 * _WIDTH), ("sentence", _WIDTH))
         ]
         graph = helper.make_graph(
             self._nodes, "encoder", inputs, outputs, list(self._constants.values())
@@ -139,8 +145,9 @@ def _embedded(graph: _Graph) -> str:
     return graph.normalised(summed, f"{pre}.LayerNorm")
 
 
-def _layer(graph: _Graph, hidden: str, pre: str) -> str:
-    attended = graph.dense(_attention(graph, hidden, pre), f"{pre}.attention.output.dense")
+def _layer(graph: _Graph, hidden: str, attended: str, pre: str) -> str:
+    """What follows the attention, for the tokens in ``hidden``."""
+    attended = graph.dense(attended, f"{pre}.attention.output.dense")
     hidden = graph.normalised(
         graph.node("Add", attended, hidden), f"{pre}.attention.output.LayerNorm"
     )
@@ -150,29 +157,48 @@ def _layer(graph: _Graph, hidden: str, pre: str) -> str:
 
 
 def _attention(graph: _Graph, hidden: str, pre: str) -> str:
-    size = _WIDTH // _HEADS
+    query, key, value = _projected(graph, hidden, pre, "query", "key", "value")
+    return _mixed(graph, query, key, value)
+
+
+def _projected(graph: _Graph, hidden: str, pre: str, *parts: str) -> list[str]:
+    """Queries, keys or values by head, from one product."""
     own = f"{pre}.attention.self"
     matrices, biases = [], []
-    for part in ("query", "key", "value"):
-        shrunk = size**-0.5 if part == "query" else 1.0  # of the dot products, done beforehand
+    for part in parts:
+        shrunk = _SIZE**-0.5 if part == "query" else 1.0  # of the dot products, done beforehand
         matrices.append(graph.weights[f"{own}.{part}.weight"].T * np.float32(shrunk))
         biases.append(graph.weights[f"{own}.{part}.bias"] * np.float32(shrunk))
-    joined = graph.linear(hidden, own, np.concatenate(matrices, axis=1), np.concatenate(biases))
-    apart = graph.constant("apart", np.asarray([-1, 3 * _HEADS, size]))
-    by_head = graph.node("Transpose", graph.node("Reshape", joined, apart), perm=[1, 0, 2])
-    query, key, value = graph.nodes(
-        "Split", by_head, names=[f"{own}.{part}" for part in "qkv"], axis=0, num_outputs=3
+    product = graph.linear(
+        hidden, f"{own}.{'.'.join(parts)}", np.concatenate(matrices, axis=1), np.concatenate(biases)
     )
+    shape = graph.constant(f"apart.{len(parts)}", np.asarray([-1, len(parts) * _HEADS, _SIZE]))
+    by_head = graph.node("Transpose", graph.node("Reshape", product, shape), perm=[1, 0, 2])
+    if len(parts) == 1:
+        return [by_head]
+    names = [f"{own}.{part}" for part in parts]
+    return graph.nodes("Split", by_head, names=names, axis=0, num_outputs=len(parts))
+
+
+def _mixed(graph: _Graph, query: str, key: str, value: str) -> str:
     scores = graph.node("FusedMatMul", query, key, domain=_CONTRIB, transB=1)
     mixed = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), value)
     together = graph.constant("together", np.asarray([1, -1, _WIDTH]))
     return graph.node("Reshape", graph.node("Transpose", mixed, perm=[1, 0, 2]), together)
 
 
-def _outputs(graph: _Graph, hidden: str, own: str) -> None:
-    """The class vector, and the mean over the message, of length 1."""
-    graph.node("Gather", hidden, "zero", name="summary", axis=1)
+def _mean(graph: _Graph, hidden: str, own: str) -> str:
+    """The mean over the message, of length 1."""
     counted = graph.node("Unsqueeze", graph.node("Cast", own, to=TensorProto.FLOAT), "axis")
     graph.constant("axis", np.asarray([1]))
     summed = graph.node("Squeeze", graph.node("MatMul", counted, hidden), "axis")
-    graph.node("LpNormalization", summed, name="sentence", axis=-1, p=2)
+    return graph.node("LpNormalization", summed, axis=-1, p=2)
+
+
+def _class_vector(graph: _Graph, hidden: str, pre: str) -> str:
+    """The last layer for the first token, which looks at all of them."""
+    first = graph.node("Gather", hidden, graph.constant("first", np.asarray([0])), axis=1)
+    (query,) = _projected(graph, first, pre, "query")
+    key, value = _projected(graph, hidden, pre, "key", "value")
+    vector = _layer(graph, first, _mixed(graph, query, key, value), pre)
+    return graph.node("Squeeze", vector, "axis")
