@@ -201,7 +201,7 @@ def _run(
             optimizer.zero_grad()
             schedule.step()
             step += 1
-            on_step(step, steps, float(loss))
+            on_step(step, steps, loss.item())
     return net.encoder
 
 

@@ -29,7 +29,7 @@ class LeftOut:
 def leave_one_source_out(sets: Sets) -> list[LeftOut]:
     """Train a head without each source in turn, and measure it there.
 
-    The encoder is not trained again: that takes half an hour for each source. Calibration and
+    The encoder is not trained again: that takes an hour for each source. Calibration and
     test sources were never seen by it.
     """
     found = []
