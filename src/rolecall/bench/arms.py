@@ -130,12 +130,10 @@ class Subject:
         try:
             async with asyncio.timeout(self._deadline_s):
                 await self._ask(case, answer)
-        except ContextTooLong as error:
+        except (ContextTooLong, BadInput) as error:
             answer.mark = _failed(case, str(error).splitlines()[0])
         except (AnswerTruncated, AnswerUnfit) as error:
             answer.mark, answer.text = _failed(case, type(error).__name__), error.partial
-        except BadInput as error:  # the stack takes no message of that length
-            answer.mark = _failed(case, str(error).splitlines()[0])
         except TimeoutError:
             answer.mark = _failed(case, f"took longer than {self._deadline_s:g} s")
         else:

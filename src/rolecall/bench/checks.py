@@ -70,7 +70,7 @@ def check_text(case: Case, text: str) -> Mark:
     given = answer_of(text)
     if case.match == "number" or isinstance(case.answer, int | float):
         number = _number(given) if _number(given) is not None else _number(text)
-        right = number is not None and math.isclose(number, float(accepted[0]), rel_tol=1e-6)
+        right = number is not None and _close(number, float(accepted[0]))
         return Mark(float(right), "" if right else f"got {number}")
     if all(_CHOICE.fullmatch(text) for text in accepted) and (chosen := _CHOICE.search(given)):
         given = chosen[0]  # "(B) the red one" chooses (B)

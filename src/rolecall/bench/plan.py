@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from rolecall import __version__
@@ -30,7 +31,7 @@ class Entry:
     suite: Suite
     cases: tuple[Case, ...]
 
-    @property
+    @cached_property  # a row of each case has it, and the router may be trained meanwhile
     def subject(self) -> str:
         """Names the model, the way and all settings that can change an answer."""
         settings = self.stack.settings

@@ -37,11 +37,17 @@ class Replayed:
         """The worst of all turns: what the command line returns."""
         return max([*self.errors, *(one.replay.exit_code for one in self.comparisons)], default=0)
 
-    def leave_out(self, original: Original, error: RolecallError) -> None:
-        """Note why there is no comparison of a turn."""
+    def leave_out(self, original: Original, error: RolecallError) -> int | None:
+        """Note why there is no comparison of a turn.
+
+        Returns:
+            The error's exit code; ``None`` where it is the turn's own, and nobody was asked.
+        """
         self.left_out.append(left_out(original.name, error))
-        if not isinstance(error, UsageError | UndecodableState):  # these are the turn's own
-            self.errors.append(error.exit_code)
+        if isinstance(error, UsageError | UndecodableState):
+            return None
+        self.errors.append(error.exit_code)
+        return error.exit_code
 
     def rest(self, left: list[Original]) -> None:
         """Note which turns were not asked any more."""
@@ -96,16 +102,14 @@ async def _apart(
     failures = Failures()
     try:
         for place, original in enumerate(found):
-            exit_code: int | None = None
+            exit_code: int | None
             try:
                 await session.ready(original)
                 comparison = await session.replay(original)
             except RolecallError as error:
                 if not _can_be_left_out(error, found, replayed):
                     raise
-                replayed.leave_out(original, error)
-                if not isinstance(error, UsageError | UndecodableState):
-                    exit_code = error.exit_code
+                exit_code = replayed.leave_out(original, error)
             else:
                 replayed.comparisons.append(comparison)
                 exit_code = comparison.replay.exit_code
