@@ -144,6 +144,10 @@ class RoleHints(_Strict):
     examples: list[str] = []
 
 
+ENCODING = frozenset({"encoder", "hybrid"})
+"""The routing strategies that use the encoder."""
+
+
 class RoutingSettings(_Strict):
     """How the router decides.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rolecall.errors import StateError, UsageError
+from rolecall.sqlite import storable
 
 _FORMS = (".html", ".md")
 _STYLE = """
@@ -97,7 +98,7 @@ def _html(page: Page) -> str:
 
 def _written(text: str) -> str:
     """Escaped, and UTF-8: a model's text may hold halves of surrogate pairs."""
-    return html.escape(text.encode("utf-8", "replace").decode())
+    return html.escape(storable(text))
 
 
 def _markdown(page: Page, plots: Mapping[str, str]) -> str:
@@ -117,5 +118,5 @@ def _row(cells: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     """No markup of a name counts: it is text."""
-    kept = html.escape(" ".join(text.encode("utf-8", "replace").decode().split()), quote=False)
+    kept = html.escape(" ".join(storable(text).split()), quote=False)
     return "".join(f"\\{mark}" if mark in r"\`*_[]|#" else mark for mark in kept)

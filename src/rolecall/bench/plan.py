@@ -13,9 +13,9 @@ from rolecall import __version__
 from rolecall.bench.arms import Arm
 from rolecall.bench.cases import Case
 from rolecall.bench.suites import SEED, Suite
-from rolecall.config.schema import ModelSpec, Stack
+from rolecall.config.schema import ENCODING, ModelSpec, Stack
 from rolecall.errors import UsageError
-from rolecall.routing.encoder.versions import ENCODING, current_mark
+from rolecall.routing.encoder.versions import current_mark
 
 _PACKAGED = frozenset({"clock", "calculator", "read_file", "search_files"})
 

@@ -12,7 +12,7 @@ from rolecall import bridge
 from rolecall.cli.output import out, printable, styled, table
 from rolecall.cli.router_plots import check_plots, write_plots
 from rolecall.config.load import load_stack
-from rolecall.config.schema import Stack
+from rolecall.config.schema import ENCODING, Stack
 from rolecall.errors import DataError, UsageError
 from rolecall.models.client import LocalLLMClient
 from rolecall.progress import Progress
@@ -62,7 +62,7 @@ def run_evaluation(
         name: sum(outcome.strategy == name for outcome in found)
         for name in sorted({outcome.strategy for outcome in found})
     }
-    if chosen in {"hybrid", "encoder"}:
+    if chosen in ENCODING:
         figures["guarantee"] = _guarantee(loaded.settings.routing.max_error, figures)
     if any(example.source for example in examples):
         figures["sources"] = by(found, lambda outcome: outcome.example.source or "–")
@@ -77,7 +77,7 @@ async def _outcomes(stack: Stack, examples: Sequence[Example], progress: Progres
     client = LocalLLMClient(stack, progress=progress)
     try:
         strategy = make_strategy(client)
-        if stack.settings.routing.strategy in {"hybrid", "encoder"}:
+        if stack.settings.routing.strategy in ENCODING:
             current_artefact()  # raises when damaged
         await strategy.decide("hello")  # the first decision also loads
         total = len(examples)

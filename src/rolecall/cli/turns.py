@@ -141,7 +141,9 @@ def take_notes(assistant: Assistant) -> None:
 
 def warn_of_drift(reply: Reply) -> None:
     """Say, once a day, when messages are no longer such as the router was calibrated on."""
-    if reply.strategy in {"encoder", "hybrid"}:
+    from rolecall.config.schema import ENCODING
+
+    if reply.strategy in ENCODING:
         from rolecall.cli.router_status import daily_drift_warning
 
         if warning := daily_drift_warning():

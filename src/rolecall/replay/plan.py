@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rolecall import __version__
-from rolecall.config.schema import Stack
+from rolecall.config.schema import ENCODING, Stack
 from rolecall.errors import UsageError
 from rolecall.home import home
 from rolecall.replay.store import Place
-from rolecall.routing.encoder.versions import ENCODING, current_mark, current_name
+from rolecall.routing.encoder.versions import current_mark, current_name
 from rolecall.threads.thread_id import is_replay
 from rolecall.threads.transcript import Transcript
 

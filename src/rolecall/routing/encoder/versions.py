@@ -17,8 +17,6 @@ from rolecall.home import folder, home
 from rolecall.routing.encoder.artefact import ROUTER, SHIPPED, Artefact, load_artefact, sha256
 
 SHIPPED_NAME = "shipped"
-ENCODING = frozenset({"encoder", "hybrid"})
-"""The strategies that use it."""
 
 
 @dataclass(frozen=True)
