@@ -1,13 +1,12 @@
 """The encoder: accuracy on held-out styles, robustness, latency, load time and memory.
 
-``ROLECALL_SEED_TASKS=FILE`` also measures on the seed tasks of Self-Instruct (Wang et al. 2022,
-``seed_tasks.jsonl``): wording that nobody of this project wrote, labelled by the rubric.
+``ROLECALL_OUTSIDE=FOLDER`` also measures on wording that nobody of this project wrote (see
+:mod:`benchmarks.outside`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import statistics
@@ -16,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.outside import outside
 from rolecall.config.load import load_stack
 from rolecall.routing.encoder.artefact import SHIPPED, load_artefact
 from rolecall.routing.encoder.strategy import EncoderStrategy
@@ -23,7 +23,6 @@ from rolecall.routing.evaluation import Outcome, by, measure, outcomes
 from rolecall.routing.examples import Example, shipped
 from rolecall.routing.training.augment import with_typos
 
-LABELS = Path(__file__).with_name("self_instruct_labels.json")
 MAX_ERROR = 0.05
 
 _ALONE = """
@@ -59,26 +58,12 @@ def main() -> None:
     _robustness(strategy, test, figures["accuracy"])
     _latency(found)
     _alone(test)
-    seeds = os.environ.get("ROLECALL_SEED_TASKS")
-    if seeds:
-        _print(
-            "seed tasks of Self-Instruct", asyncio.run(outcomes(strategy, seed_tasks(Path(seeds))))
-        )
-    else:
-        print("outside wording: set ROLECALL_SEED_TASKS to Self-Instruct's seed_tasks.jsonl")
-
-
-def seed_tasks(path: Path) -> list[Example]:
-    """The seed tasks on whose label two annotators agreed."""
-    labels = json.loads(LABELS.read_text(encoding="utf-8"))["labels"]
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        task = json.loads(line)
-        if task["id"] in labels:
-            given = task["instances"][0]["input"]
-            prompt = f"{task['instruction']}\n{given}" if given else task["instruction"]
-            found.append(Example(prompt=prompt, label=labels[task["id"]]))
-    return found
+    folder = os.environ.get("ROLECALL_OUTSIDE")
+    if not folder:
+        print("outside wording: not measured, ROLECALL_OUTSIDE names no folder of public sets")
+        return
+    for title, examples in outside(Path(folder)):
+        _print(title, asyncio.run(outcomes(strategy, examples)))
 
 
 def _print(title: str, found: Sequence[Outcome]) -> dict[str, float]:

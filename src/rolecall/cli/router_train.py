@@ -238,8 +238,9 @@ class TrainingRun:
         self, weights: Path | None, output: Path, measure_model: bool
     ) -> TrainingResult:
         try:
-            from rolecall.routing.training.encoder import Recipe, fine_tune
+            from rolecall.routing.training.encoder import fine_tune
             from rolecall.routing.training.export import export
+            from rolecall.routing.training.run import Recipe
         except ImportError as error:
             raise ConfigError(
                 f'training the encoder needs PyTorch ({error.name}): pip install "rolecall[train]"'
