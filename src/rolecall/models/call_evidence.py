@@ -98,9 +98,13 @@ def evidence_for(
 
 
 def _idleness(message: Vector, tool: Vector, embed: Embed) -> float:
-    """Likeness to the nearest thing that needs no tool; a tool that tells jokes needs the joke."""
-    idle = [embed(text) for text in NO_TOOL]
-    return max((float(message @ one) for one in idle if one @ tool < _SAME), default=0.0)
+    """Likeness to the nearest thing that needs no tool; 0 where that is what the tool does: who
+    wants a joke of a tool that tells jokes does not want the next best thing, a story.
+    """
+    likeness, nearest = max(
+        ((float(message @ idle), idle) for idle in map(embed, NO_TOOL)), key=lambda pair: pair[0]
+    )
+    return likeness if nearest @ tool < _SAME else 0.0
 
 
 def described(function: Mapping[str, Any]) -> str:
