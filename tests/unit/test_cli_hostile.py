@@ -94,6 +94,22 @@ def test_a_wrong_command_line_is_json_for_scripts() -> None:
     assert "--nope" in json.loads(done.stdout)["error"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_output_that_is_full_is_told_in_one_line(options: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [ROLECALL, "bench", "list", *options],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 5
+    assert done.stderr.startswith("rolecall: cannot write the output: No space left")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_reader_that_leaves_does_not_fail_the_turn(runner: ScriptedRunner, stack: str) -> None:
     runner.default = ScriptedReply("word " * 500)
     with subprocess.Popen(

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +35,9 @@ from pydantic import (
 )
 
 from rolecall.bench.constraints import check_known
-from rolecall.errors import DataError
+from rolecall.config.schema import ModelRole
+from rolecall.errors import DataError, UsageError
+from rolecall.models.schema_validation import check_schema
 
 Match = Literal["exact", "number", "contains"]
 Text = Annotated[str, Field(min_length=1)]
@@ -90,6 +93,19 @@ class Case(BaseModel):
             raise ValueError(f"only one of {', '.join(given)} can make an answer right")
         if (self.value is None) != (self.json_schema is None):
             raise ValueError("value and schema belong together")
+        if self.json_schema is not None:
+            try:
+                check_schema(self.json_schema)
+            except UsageError as error:
+                raise ValueError(f"schema: {error}") from error
+        if self.label is not None and self.role not in {None, ModelRole.ROUTER}:
+            raise ValueError(f"a label is the router's decision, not that of {self.role}")
+        if any(not isinstance(tool.get("function"), dict) for tool in self.tools):
+            raise ValueError('a tool has the form {"type": "function", "function": {"name": …}}')
+        if self.answer == []:
+            raise ValueError("an empty list accepts no answer at all")
+        if isinstance(self.answer, float) and not math.isfinite(self.answer):
+            raise ValueError(f"{self.answer} is no number that an answer can give")
         if self.call is not None and not self.tools:
             raise ValueError("call needs the tools that are offered")
         if isinstance(self.call, dict) and set(self.call) != {"name", "args"}:
@@ -160,7 +176,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Any]]:
             continue
         try:
             yield number, json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}:{number}: not a JSON object: {error}") from error
 
 
@@ -177,7 +193,7 @@ def _yaml_rows(path: Path, text: str) -> Sequence[tuple[int, Any]]:
     try:
         node = yaml.compose(text, Loader=_Loader)
         rows = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not YAML: {error}") from error
     if not isinstance(rows, list) or not isinstance(node, yaml.SequenceNode):
         raise DataError(f"{path}:1: expected a list of cases, each with a prompt")

@@ -7,7 +7,7 @@ from statistics import mean
 from typing import Any
 
 from rolecall.bench.figures import difference_interval, holm, mcnemar, ratio_interval
-from rolecall.bench.store import BenchStore
+from rolecall.bench.store import BenchStore, is_number
 from rolecall.errors import UsageError
 
 Row = Mapping[str, Any]
@@ -96,7 +96,8 @@ def _ratio(
 
 
 def side(store: BenchStore, text: str, *, arm: str = "rolecall") -> tuple[str, list[Row]]:
-    """The results that a user names: ``RUN``, ``STACK`` (its latest run), each with ``@MODEL``.
+    """The results that a user names: ``RUN``, ``STACK`` (its latest run that has
+    answers of it), each with ``@MODEL``.
 
     ``last`` is the latest run; ``@MODEL@QUANTIZATION`` tells quantizations of one model. Of a run
     with several stacks the first counts, of a role with several models the first asked, unless
@@ -109,19 +110,19 @@ def side(store: BenchStore, text: str, *, arm: str = "rolecall") -> tuple[str, l
         UsageError: there is no such run, stack or model.
     """
     name, _, model = text.partition("@")
-    runs = store.runs(1000)
-    if name.isdigit():
+    runs = store.runs(1)
+    if is_number(name):
         run, stack = int(name), None
     elif name == "last" and runs:
         run, stack = int(runs[0]["id"]), None
     else:
-        found = next((row for row in runs if name in row["plan"]["stacks"]), None)
+        found = store.latest_of(name)
         if found is None:
             raise UsageError(
                 f"there is no run or stack {name!r} among the results; "
                 "rolecall bench list shows the runs"
             )
-        run, stack = int(found["id"]), name
+        run, stack = found, name
     rows: list[Row] = [row for row in store.results(run) if row["arm"] == arm]
     stack = stack or next((row["stack"] for row in rows), "")
     rows = [row for row in rows if row["stack"] == stack and model in {"", *_names(row)}]

@@ -13,7 +13,7 @@ from rolecall import __version__
 from rolecall.bench.arms import Arm
 from rolecall.bench.cases import Case
 from rolecall.bench.suites import SEED, Suite
-from rolecall.config.schema import ENCODING, ModelSpec, Stack
+from rolecall.config.schema import ENCODING, ModelRole, ModelSpec, Stack
 from rolecall.errors import UsageError
 from rolecall.routing.encoder.versions import current_mark
 
@@ -127,8 +127,8 @@ def make_plan(
 
     Args:
         models: ids; without any the first model of each role, with ``all`` all of them.
-        roles: only these; a suite for another role is asked of each of them, but the router's
-            decisions are only asked of the router.
+        roles: only these; a suite for another role is asked of each of them, but decisions are
+            only asked of the router.
         bare: also ask each model alone.
         limit: at most so many cases of a suite.
         no_sandbox: why code cannot be run; cases with tests are then left out.
@@ -149,7 +149,7 @@ def make_plan(
                     untested += 1
                     continue
                 decides = case.label is not None
-                own = case.role or suite.role
+                own = ModelRole.ROUTER if decides else case.role or suite.role
                 asked = [own] if decides or not roles else list(roles)
                 for role in asked:
                     if not roles or role in roles:

@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from rolecall.bench.cases import Case
 from rolecall.errors import DataError
 
@@ -42,7 +40,7 @@ def read_set(name: str, path: Path) -> list[Case]:
             found.setdefault(case.digest, case)  # some sets hold a case twice
     except (OSError, UnicodeDecodeError, EOFError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         where = f"case {read + 1}"
         raise DataError(f"{path} is not a file of {name}: {where}: {reason}") from error
@@ -73,7 +71,10 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _gsm8k(path: Path) -> Iterator[Case]:
     for number, row in enumerate(_rows(path)):
-        answer = float(row["answer"].rsplit("####", 1)[1].strip().replace(",", ""))
+        _, marker, last = row["answer"].rpartition("####")
+        if not marker:
+            raise ValueError("answer does not end with '#### NUMBER'")
+        answer = float(last.strip().replace(",", ""))
         yield Case(
             id=f"gsm8k-{number}",
             prompt=row["question"] + _LAST_LINE,

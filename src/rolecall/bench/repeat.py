@@ -12,7 +12,8 @@ from rolecall.bench.store import BenchStore
 
 
 def repeat_of(store: BenchStore, run: int) -> dict[str, Any] | None:
-    """A run beside the newest finished run of the same plan before it; ``None`` without one.
+    """A run beside the newest finished run of the same plan before it; ``None`` without one,
+    or while it has answered nothing.
 
     Returns:
         ``run`` (the earlier one), ``pairs`` (cases that both answered), ``identical`` (answers that
@@ -28,6 +29,8 @@ def repeat_of(store: BenchStore, run: int) -> dict[str, Any] | None:
         for row in store.results(run)
         if row["status"] != "error" and _key(row) in before
     ]
+    if not pairs:
+        return None
     names = ("stack", "role", "model", "arm", "suite", "case_id")
     return {
         "run": earlier,

@@ -187,6 +187,12 @@ class BenchStore:
         found = self._file.submit(lambda db: next(db.query(sql, [run, run]))["id"]).result()
         return None if found is None else int(found)
 
+    def latest_of(self, stack: str) -> int | None:
+        """The newest run that has answers of a stack."""
+        sql = "SELECT max(run) AS run FROM results WHERE stack = ? AND status != 'error'"
+        found = self._file.submit(lambda db: next(db.query(sql, [stack]))["run"]).result()
+        return None if found is None else int(found)
+
     def totals(self) -> list[dict[str, Any]]:
         """What each suite of each run comes to, per subject that went through Rolecall.
 
@@ -211,6 +217,11 @@ class BenchStore:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def is_number(name: str) -> bool:
+    """Whether a user's word is a run's number, one that SQLite can hold."""
+    return name.isascii() and name.isdigit() and len(name) < 19
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

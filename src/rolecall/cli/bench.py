@@ -111,7 +111,7 @@ def diff(
 
 @app.command("list")
 def list_runs(
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """List the runs, the newest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -218,7 +219,8 @@ def _end(error: BaseException | None, message: str, code: int, *, silent: bool =
     if not silent:
         _say(message)
     if "--json" in sys.argv:
-        print_failure(error, message, code)
+        with suppress(OSError):  # the output that cannot be written may be the reason
+            print_failure(error, message, code)
     sys.exit(code)
 
 

@@ -54,7 +54,8 @@ def replay(
         bool, typer.Option("--fresh", help="With --all: begin anew, also where a run was stopped.")
     ] = False,
     show: Annotated[
-        int | None, typer.Option("--show", help="Show a run of --all again.", metavar="RUN")
+        int | None,
+        typer.Option("--show", max=2**62, help="Show a run of --all again.", metavar="RUN"),
     ] = None,
     runs: Annotated[bool, typer.Option("--runs", help="List the runs of --all.")] = False,
     report: ReportOption = None,

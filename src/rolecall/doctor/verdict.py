@@ -149,16 +149,21 @@ def _quality(
     found: list[tuple[Verdict, str]] = []
     counted = {name for name, score in suites.items() if score.asked >= FEWEST_CASES}
     for name, bar in needs.suites.items():
+        score = suites.get(name)
+        if score is None or not score.asked:
+            continue
+        told = f"bench {name} {score.right} of {score.asked}"
         if name in counted:
-            score = suites[name]
-            found.append((bar.grade(score.share), f"bench {name} {score.right} of {score.asked}"))
+            found.append((bar.grade(score.share), told))
+        else:
+            found.append(("ok", f"{told}: too few to judge"))
     unasked: list[str] = []
     for kind, bar in needs.kinds.items():
         asked = scores.get(kind)
         if kind in counted:
             continue
         if asked is None or not asked.asked:
-            unasked.append(kind)
+            unasked += [] if kind in suites else [kind]
         else:
             found.append((bar.grade(asked.share), f"{kind} {asked.right} of {asked.asked}"))
     if unasked:

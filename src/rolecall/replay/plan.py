@@ -42,11 +42,11 @@ async def plan_of(
             thread_id = row["thread_id"]
             found, unfinished = await _turns_of(transcript, thread_id, day)
             if unfinished:
-                left_out.append(f"thread {thread_id}: {unfinished} turns without an answer")
+                left_out.append(f"thread {thread_id}: {_turns(unfinished)} without an answer")
             wanted = found if all_turns else found[-1:]
             own = [(number, origin) for number, origin in wanted if origin not in planned]
             if copies := len(wanted) - len(own):
-                left_out.append(f"thread {thread_id}: {copies} turns that another has too")
+                left_out.append(f"thread {thread_id}: {_turns(copies)} that another has too")
             if own:
                 threads += 1
                 turns += [(thread_id, number) for number, _ in own]
@@ -113,3 +113,7 @@ def _tool_files(named: str | None) -> dict[str, str]:
         for path in sorted(folder.glob("*.py"))
         if path.is_file()
     }
+
+
+def _turns(n: int) -> str:
+    return f"{n} turn{'s' if n != 1 else ''}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rolecall.bench.cases import Case, read_cases
+from rolecall.bench.public_sets import read_set
 from rolecall.errors import DataError
 
 
@@ -40,6 +41,12 @@ def test_json_lines_and_yaml_say_the_same(tmp_path: Path) -> None:
         ('{"prompt": "x", "call": "none"}', "call needs the tools"),
         ('{"prompt": "x", "match": "number", "answer": "four"}', "needs a number"),
         ('{"prompt": "x", "role": "No Role"}', "role"),
+        ('{"prompt": "x", "value": {"a": 1}, "schema": {"type": "banana"}}', "not a JSON schema"),
+        ('{"prompt": "x", "tools": [{"foo": 1}], "call": "none"}', "a tool has the form"),
+        ('{"prompt": "x", "answer": []}', "an empty list accepts no answer"),
+        ('{"prompt": "x", "answer": NaN}', "no number that an answer can give"),
+        ('{"prompt": "x", "label": "HANDLE", "role": "coding"}', "the router's decision"),
+        ("[" * 100_000, "not a JSON object"),
         ('{"prompt": "x"', "not a JSON object"),
         ('["x"]', "dict"),
     ],
@@ -99,3 +106,17 @@ def test_no_more_than_a_few_mistakes_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_cases(path)
     assert len(str(caught.value).splitlines()) == 5
+
+
+def test_a_set_whose_answers_have_no_number_is_told_with_its_case(tmp_path: Path) -> None:
+    path = tmp_path / "test.jsonl"
+    path.write_text('{"question": "2+2?", "answer": "4"}\n')
+    with pytest.raises(DataError, match="not a file of gsm8k: case 1: answer does not end with"):
+        read_set("gsm8k", path)
+
+
+def test_yaml_that_is_nested_too_deeply_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("- " * 5000 + "x")
+    with pytest.raises(DataError, match="not YAML"):
+        read_cases(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rolecall.bench.store import BenchBusy, alone
+from rolecall.bench.store import BenchBusy, alone, open_store
 from rolecall.models.scripted import ScriptedReply, ScriptedRunner
 
 pytestmark = pytest.mark.usefixtures("one_model")
@@ -215,3 +216,37 @@ def test_runs_are_listed_and_a_missing_one_is_told(run: Run, cases: str) -> None
     assert "3 of 3" in run("bench", "list").out
     for command in (("show", "7"), ("show", "x"), ("diff", "1", "7"), ("diff", "1", "none")):
         assert run("bench", *command).code == 2
+    for odd in ("9" * 30, "²"):
+        assert run("bench", "show", odd).code == run("bench", "diff", "1", odd).code == 2
+    assert run("bench", "list", "--limit", "9" * 20).code == 2
+
+
+def test_a_label_is_asked_of_the_router(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text('{"prompt": "Hello there!", "label": "HANDLE"}\n')
+    done = run("bench", "--cases", str(path), "--json")
+    assert done.code == 0
+    assert [(row["role"], row["score"]) for row in done.json["rows"]] == [("router", 1.0)]
+
+
+def test_a_stack_is_compared_by_its_newest_run_with_answers(
+    run: Run, runner: ScriptedRunner, cases: str
+) -> None:
+    first = run("bench", "--cases", cases, "--json").json
+    stack = first["rows"][0]["stack"]
+    store = open_store()
+    try:  # a run that was stopped before any answer
+        asyncio.run(store.begin("another", store.run(1)["plan"], fresh=True))
+    finally:
+        store.close()
+    same = run("bench", "diff", stack, "1", "--json").json
+    assert same["first"] == same["second"]
+    assert "The same as" not in run("bench", "show", "last").out
+
+
+def test_too_few_cases_are_said_to_be_too_few(run: Run, runner: ScriptedRunner) -> None:
+    runner.default = ScriptedReply("No idea.")
+    done = run("bench", "--suite", "reasoning", "--role", "reasoning", "--limit", "3", "--json")
+    (verdict,) = done.json["verdicts"]
+    assert "bench reasoning 0 of 3: too few to judge" in verdict["why"]
+    assert "reasoning and" not in verdict["why"]
