@@ -130,7 +130,7 @@ def test_turns_without_an_answer_roles_that_lack_and_replays_are_left_out(
     )
     found = replay_all(small, all_turns=True)
     assert turns_of(found) == [("t", 1)]
-    assert found.left_out[0] == "thread t: 1 turns without an answer"
+    assert found.left_out[0] == "thread t: 1 turn without an answer"
     assert "turn 1 of thread u was asked of role coding" in found.left_out[1]
 
 

@@ -165,7 +165,7 @@ def test_a_turn_that_a_fork_has_too_is_replayed_once(asked: Any, stack_b: Any, o
     last = replay_all(stack_b)
     assert (turns_of(last), last.left_out) == (
         [(fork, 2)],
-        ["thread t: 1 turns that another has too"],
+        ["thread t: 1 turn that another has too"],
     )
     asked("t", "three")
     assert turns_of(replay_all(stack_b)) == [("t", 3), (fork, 2)]
