@@ -38,6 +38,7 @@ from rolecall.bench.constraints import check_known
 from rolecall.config.schema import ModelRole
 from rolecall.errors import DataError, UsageError
 from rolecall.models.schema_validation import check_schema
+from rolecall.models.wire import CallOptions
 
 Match = Literal["exact", "number", "contains"]
 Text = Annotated[str, Field(min_length=1)]
@@ -93,15 +94,14 @@ class Case(BaseModel):
             raise ValueError(f"only one of {', '.join(given)} can make an answer right")
         if (self.value is None) != (self.json_schema is None):
             raise ValueError("value and schema belong together")
-        if self.json_schema is not None:
-            try:
+        try:
+            CallOptions(tools=tuple(self.tools))
+            if self.json_schema is not None:
                 check_schema(self.json_schema)
-            except UsageError as error:
-                raise ValueError(f"schema: {error}") from error
+        except UsageError as error:
+            raise ValueError(str(error)) from error
         if self.label is not None and self.role not in {None, ModelRole.ROUTER}:
             raise ValueError(f"a label is the router's decision, not that of {self.role}")
-        if any(not isinstance(tool.get("function"), dict) for tool in self.tools):
-            raise ValueError('a tool has the form {"type": "function", "function": {"name": …}}')
         if self.answer == []:
             raise ValueError("an empty list accepts no answer at all")
         if isinstance(self.answer, float) and not math.isfinite(self.answer):

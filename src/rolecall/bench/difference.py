@@ -7,7 +7,7 @@ from statistics import mean
 from typing import Any
 
 from rolecall.bench.figures import difference_interval, holm, mcnemar, ratio_interval
-from rolecall.bench.store import BenchStore, is_number
+from rolecall.bench.store import BenchStore
 from rolecall.errors import UsageError
 
 Row = Mapping[str, Any]
@@ -110,21 +110,15 @@ def side(store: BenchStore, text: str, *, arm: str = "rolecall") -> tuple[str, l
         UsageError: there is no such run, stack or model.
     """
     name, _, model = text.partition("@")
-    runs = store.runs(1)
-    if is_number(name):
-        run, stack = int(name), None
-    elif name == "last" and runs:
-        run, stack = int(runs[0]["id"]), None
-    else:
-        found = store.latest_of(name)
-        if found is None:
-            raise UsageError(
-                f"there is no run or stack {name!r} among the results; "
-                "rolecall bench list shows the runs"
-            )
-        run, stack = found, name
+    numbered = store.named(name)
+    run = store.latest_of(name) if numbered is None else numbered
+    if run is None:
+        raise UsageError(
+            f"there is no run or stack {name!r} among the results; "
+            "rolecall bench list shows the runs"
+        )
     rows: list[Row] = [row for row in store.results(run) if row["arm"] == arm]
-    stack = stack or next((row["stack"] for row in rows), "")
+    stack = name if numbered is None else next((row["stack"] for row in rows), "")
     rows = [row for row in rows if row["stack"] == stack and model in {"", *_names(row)}]
     if not rows:
         raise UsageError(f"run {run} has no results for {text!r}")

@@ -187,6 +187,16 @@ class BenchStore:
         found = self._file.submit(lambda db: next(db.query(sql, [run, run]))["id"]).result()
         return None if found is None else int(found)
 
+    def named(self, name: str) -> int | None:
+        """The run that a user names by its number or as ``last``; ``None`` where it is neither.
+
+        There need not be a run of that number; it is one that SQLite can hold.
+        """
+        if name == "last":
+            newest = self.runs(1)
+            return int(newest[0]["id"]) if newest else None
+        return int(name) if name.isascii() and name.isdigit() and len(name) < 19 else None
+
     def latest_of(self, stack: str) -> int | None:
         """The newest run that has answers of a stack."""
         sql = "SELECT max(run) AS run FROM results WHERE stack = ? AND status != 'error'"
@@ -217,11 +227,6 @@ class BenchStore:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def is_number(name: str) -> bool:
-    """Whether a user's word is a run's number, one that SQLite can hold."""
-    return name.isascii() and name.isdigit() and len(name) < 19
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rolecall.bench.repeat import repeat_of
 from rolecall.bench.report import check_report, write_report
 from rolecall.bench.runner import run_plan
 from rolecall.bench.sandbox import Sandbox, SandboxMissing, find_sandbox
-from rolecall.bench.store import BenchStore, alone, is_number, open_store
+from rolecall.bench.store import BenchStore, alone, open_store
 from rolecall.bench.suites import SUITES, Suite, chosen, from_file, from_set
 from rolecall.bench.summary import attributed, models_compared, orchestration, summarise
 from rolecall.bench.verdicts import verdicts
@@ -125,12 +125,10 @@ def figures(store: BenchStore, run: int) -> dict[str, Any]:
 
 
 def _number(store: BenchStore, name: str) -> int:
-    newest = store.runs(1)
-    if name == "last" and newest:
-        return int(newest[0]["id"])
-    if not is_number(name):
+    run = store.named(name)
+    if run is None:
         raise UsageError(f"there is no run {name!r}; rolecall bench list shows the runs")
-    return int(name)
+    return run
 
 
 def _show(body: dict[str, Any], report: Path | None, *, as_json: bool) -> None:

@@ -163,7 +163,8 @@ def _quality(
         if kind in counted:
             continue
         if asked is None or not asked.asked:
-            unasked += [] if kind in suites else [kind]
+            if kind not in suites:
+                unasked.append(kind)
         else:
             found.append((bar.grade(asked.share), f"{kind} {asked.right} of {asked.asked}"))
     if unasked:

@@ -26,9 +26,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import BertModel
 
+from rolecall.routing.encoder.artefact import WIDTH
 from rolecall.routing.encoder.inputs import InputBuilder
 from rolecall.routing.examples import Example
-from rolecall.routing.training.net import WIDTH, mean_over, open_minilm, padded
+from rolecall.routing.training.net import mean_over, open_minilm, padded
 from rolecall.routing.training.run import Material, Recipe, Weights, run
 
 _BATCH = 64
@@ -63,10 +64,10 @@ def fine_tune(
         weights: ``model.safetensors`` of all-MiniLM-L6-v2.
         on_step: told ``(step, of, loss)``, over all runs.
     """
-    originals = sentences(examples, open_minilm(weights), tokenizer, layer=-1)
+    originals = _sentences(examples, open_minilm(weights), tokenizer, layer=-1)
     material = Material(examples, weights, tokenizer, originals.numpy())
     encoder = averaged(_side_by_side(material, recipe, on_step), open_minilm(weights))
-    means = sentences(examples, encoder, tokenizer, layer=-2)
+    means = _sentences(examples, encoder, tokenizer, layer=-2)
     return FineTuned(encoder, map_to(originals, means))
 
 
@@ -87,7 +88,7 @@ def map_to(originals: Tensor, means: Tensor) -> NDArray[np.float32]:
     return np.asarray(torch.linalg.solve(squares + ridge, means.T @ originals), np.float32)
 
 
-def sentences(
+def _sentences(
     examples: Sequence[Example], encoder: BertModel, tokenizer: Path, layer: int
 ) -> Tensor:
     """Means over the messages after a layer, of length 1, shape ``(n, 384)``."""

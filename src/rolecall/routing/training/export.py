@@ -17,13 +17,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from rolecall.routing.encoder.artefact import WIDTH
+
 if TYPE_CHECKING:
     from rolecall.routing.training.encoder import FineTuned
 
 Array = NDArray[np.float32]
 
-_HEADS, _WIDTH = 12, 384
-_SIZE = _WIDTH // _HEADS
+_HEADS = 12
+_SIZE = WIDTH // _HEADS
 _WEIGHT_TOP, _ROW_TOP = 63, 127
 _EPSILON = 1e-12  # BERT's, of its layer normalisations
 _CONTRIB = "com.microsoft"
@@ -119,7 +121,7 @@ class _Graph:
         ]
         outputs = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, width])
-            for name, width in (("summary", 2 * _WIDTH), ("sentence", _WIDTH))
+            for name, width in (("summary", 2 * WIDTH), ("sentence", WIDTH))
         ]
         graph = helper.make_graph(
             self._nodes, "encoder", inputs, outputs, list(self._constants.values())
@@ -183,7 +185,7 @@ def _projected(graph: _Graph, hidden: str, pre: str, *parts: str) -> list[str]:
 def _mixed(graph: _Graph, query: str, key: str, value: str) -> str:
     scores = graph.node("FusedMatMul", query, key, domain=_CONTRIB, transB=1)
     mixed = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), value)
-    together = graph.constant("together", np.asarray([1, -1, _WIDTH]))
+    together = graph.constant("together", np.asarray([1, -1, WIDTH]))
     return graph.node("Reshape", graph.node("Transpose", mixed, perm=[1, 0, 2]), together)
 
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel
 
+from rolecall.routing.encoder.artefact import WIDTH
 from rolecall.routing.encoder.inputs import Inputs
 from rolecall.routing.encoder.surface import NAMES
 from rolecall.routing.examples import LABELS
 
-WIDTH, LAYERS = 384, 6
+LAYERS = 6
 _HEADS = 12
 _DROPOUT = 0.1
 
